@@ -60,6 +60,7 @@ def test_a_line_is_the_canonical_form_with_the_hash_at_its_end() -> None:
 @pytest.mark.parametrize(
     "line",
     [b"", b"\n", TEN[0].line[:-20].encode(), b"[]", b"7", b'{"seq":1}', b'{"seq":"1","hash":"x","time":"","kind":"","outcome":""}',
+     b'{"seq":1,"hash":7,"time":"","kind":"","outcome":""}',
      b'{"seq":1,"hash":"x","time":"","kind":"","outcome":"","more":1}', b"\xff", b"[" * 100_000],
 )  # fmt: skip
 def test_what_is_no_line_is_no_record(line: bytes) -> None:
@@ -130,6 +131,7 @@ def test_a_log_that_begins_later_needs_a_pruning() -> None:
     assert prove(TEN[3:], BEFORE_ALL).why == "records 1 to 3 are missing: the log begins with record 4"
     assert prove(TEN[3:], TEN[2].link).fits
     assert prove(TEN[3:], Link(3, "0" * 64)).why.startswith("record 4 does not fit")
+    assert prove(TEN[3:], TEN[3].link).why == "record 4 is there, and another one says that it was pruned"
     assert prove(TEN[3:], None).fits  # a rotated file, whose first record is taken on trust
 
 
@@ -163,7 +165,8 @@ def test_an_anchor_shows_that_the_log_was_written_anew() -> None:
 def test_an_anchor_of_a_pruned_record() -> None:
     start = TEN[2].link
     assert prove(TEN[3:], start, start).fits
-    assert "was pruned: the log begins with record 4" in prove(TEN[3:], start, TEN[1].link).why
+    for begin in (start, None):
+        assert "was pruned: the log begins with record 4" in prove(TEN[3:], begin, TEN[1].link).why
     assert "is not the one of the anchor" in prove(TEN[3:], start, Link(3, "0" * 64)).why
 
 

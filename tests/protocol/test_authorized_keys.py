@@ -15,6 +15,7 @@ from ferry.protocol.authorized_keys import (
     ALGORITHMS,
     fingerprint_of,
     is_canonical,
+    parse_ca_file,
     parse_file,
     parse_key,
     parse_line,
@@ -79,7 +80,7 @@ def test_a_blank_that_is_none_for_sshd_is_a_part_of_the_line(blank: str) -> None
     ("line", "name"),
     [
         (f"restrict {KEY} me name=ann", "ann"), (f"\trestrict\t{KEY}", None), (f"restrict,  {KEY} name=ann", "ann"),
-        (f'command="a b ssh-ed25519 c" {KEY} me', None), (f'environment="A=b" {KEY}\tname=tab', "tab"),
+        (f'command="a b ssh-ed25519 c" {KEY} me', None), (f'cert-authority,principals="ann" {KEY} me', None), (f'environment="A=b" {KEY}\tname=tab', "tab"),
     ],
 )  # fmt: skip
 def test_options_stand_before_the_key_and_its_name_behind_it(line: str, name: str | None) -> None:
@@ -113,6 +114,7 @@ def test_options_stand_before_the_key_and_its_name_behind_it(line: str, name: st
         (f'command="x {KEY}', "a value has no end"),
         (f"restricted {KEY}", "restricted is no option of authorized_keys: did you mean restrict?"),
         (f'principals="ann" {KEY}', "principals= is for lines with cert-authority"),
+        (f"cert-authority {KEY} name=ann", "name= would give all certificates of this CA one identity"),
     ],
 )
 def test_a_line_that_cannot_be_used_says_why(line: str, says: str) -> None:
@@ -151,7 +153,8 @@ def test_a_key_has_one_form(fields: tuple[bytes, ...], *, canonical: bool) -> No
 def test_an_rsa_key_of_any_size_that_may_log_in_is_taken() -> None:
     for bits in (2048, 8192):
         assert parse_key(f"ssh-rsa {base64.b64encode(rsa_blob(bits)).decode()}").algorithm == "ssh-rsa"
-    assert rsa_bits(BLOB) is None
+    assert [rsa_bits(blob) for blob in (BLOB, base64.b64decode(OF_ANOTHER_CURVE))] == [None, None]
+    assert [rsa_bits(blob) for blob in (RSA_BLOB, RSA_BLOB[:18], RSA_BLOB + bytes(4))] == [2048, None, None]
     assert rsa_bits(b"\0\0\0\7ssh-rsa" + bytes(200_000)) is None  # fields without end
 
 
@@ -160,6 +163,15 @@ def rsa_blob(bits: int) -> bytes:
     modulus = (1 << (bits - 1)) + 1
     parts = (b"ssh-rsa", b"\1\0\1", modulus.to_bytes(bits // 8 + 1, "big"))
     return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def test_a_trusted_ca_has_neither_options_nor_a_name() -> None:
+    keys, bad = parse_ca_file(f"# CAs\n{KEY} ca@example\ncert-authority {KEY}\n{KEY} name=ann\n")
+    assert [(number, key.fingerprint) for number, key in keys] == [(2, fingerprint_of(BLOB))]
+    assert [(line.number, line.why.partition(":")[0]) for line in bad] == [
+        (3, "a trusted CA has no options"),
+        (4, "name= would give all certificates of this CA one identity, so none lets anybody in"),
+    ]
 
 
 def test_no_other_character_ends_a_line() -> None:

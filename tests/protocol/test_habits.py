@@ -41,6 +41,7 @@ NO_ADDRESSES = "this gateway keeps no visitors out by address, so nothing is pub
             "`ssh -p 2222 localhost ls` lists your tunnels, and `ssh -p 2222 localhost` shows all that is yours",
         ),
         ("http 3000", "-R says it all: write `ssh -R 80:localhost:3000 -p 2222 localhost`"),
+        ("http -v", "-R says it all: write `ssh -R 80:localhost:PORT -p 2222 localhost`"),
         ("http", "-R says it all: write `ssh -R 80:localhost:PORT -p 2222 localhost`"),
         ("port 3000", "-R says it all: write `ssh -R 80:localhost:3000 -p 2222 localhost`"),
         ("--port 3000", "-R says it all: write `ssh -R 80:localhost:3000 -p 2222 localhost`"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
 from ferry.limits import KEY_FROM_ENTRIES
-from ferry.protocol.host_patterns import matches, parse_host_list
+from ferry.protocol.host_patterns import is_in, matches, parse_host_list, parse_networks
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,17 @@ def test_no_pattern_takes_long() -> None:
     [
         ("*.example.com", True), ("192.0.2.7,*.example.com", False), ("10.0.0.0/8,web", True), ("192.0.2.*", False), ("*", False),
         ("10.*", False), ("10.0.0.0/8", False), ("*,!*.example.com", True), ("*,!*-*", True), ("!192.0.2.7,*.example.com", False),
-        ("web,!*.example.com", True), ("10.0.0.0/8,!*.example.com", False),
+        ("web,!*.example.com", True), ("10.0.0.0/8,!*.example.com", False), ("192.0.2.0/24,*.example.com", False),
+        ("192.0.2.*,*.example.com", False), ("*,!192.0.2.7,!*.example.com", False),
     ],
 )  # fmt: skip
 def test_a_name_is_needed_only_where_the_address_does_not_decide(listed: str, *, whether: bool) -> None:
     assert parse_host_list(listed).needs_name("192.0.2.7") is whether
+
+
+def test_the_case_of_a_pattern_for_addresses_does_not_count() -> None:
+    for listed in ("2001:DB8:*,*.example.com", "2001:db8:*,*.example.com"):
+        assert not parse_host_list(listed).needs_name("2001:db8::1")
 
 
 def test_a_list_has_a_bounded_number_of_entries() -> None:
@@ -73,13 +79,19 @@ def test_an_exclusion_counts_wherever_it_stands_in_a_long_list() -> None:
         ("192.0.2.0/24,!192.0.2.7", "192.0.2.7", False), ("!192.0.2.7,192.0.2.0/24", "192.0.2.7", False),
         ("!192.0.2.7,192.0.2.0/24", "192.0.2.8", True), ("*,!192.0.2.*", "192.0.2.7", False), ("a.example.com", "192.0.2.7", False),
         ("10.1", "10.0.0.1", True), ("0x7f.1", "127.0.0.1", True), ("010.0.0.1", "8.0.0.1", True), ("2130706433", "127.0.0.1", True),
-        ("1.2.3.4.5", "1.2.3.4", False), ("256.0.0.1", "0.0.0.1", False), ("10.0.0.0/a", "10.0.0.1", False),
+        ("1.2.3.4.0", "1.2.3.4", False), ("1.2.3.256", "1.2.4.0", False), ("256.0.0.1", "0.0.0.1", False), ("10.0.0.0/a", "10.0.0.1", False),
         ("192.0.2.0/24 ", "192.0.2.7", False), ("fe80::1", "fe80::1%eth0", True), ("fe80::*%eth0", "fe80::1%eth1", False), ("fe80::/10", "fe80::1%eth0", True),
         ("192.0.2.7", "", False), ("*", "", True), ("!!192.0.2.7,*", "192.0.2.7", True),
     ],
 )  # fmt: skip
 def test_a_list_admits_addresses(listed: str, address: str, whether: bool) -> None:
     assert parse_host_list(listed).admits(address, address) is whether
+
+
+def test_what_is_no_address_is_in_no_network() -> None:
+    networks = parse_networks("192.0.2.0/24,::/0")
+    found = [is_in(address, networks) for address in ("192.0.2.7", "2001:db8::1", "198.51.100.1", "", "UNKNOWN")]
+    assert found == [True, True, False, False, False]
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,8 @@ def number(value: int) -> bytes:
     ("parts", "revoked"),
     [
         (part(0x21, number(10) + number(20)) + part(0x21, number(15) + number(24)), [10, 11, 17, 18, 20, 24]),
+        (part(0x21, number(10) + number(30)) + part(0x21, number(15) + number(20)), [10, 11, 17, 18, 20, 24, 25, 30]),
+        (part(0x21, number(10) + number(11)) + part(0x21, number(20) + number(24)), [10, 11, 20, 24]),
         (part(0x22, number(9) + text(b"\0\x81\x02")), [10, 17, 24]),
         (part(0x20, number(0) + number(11)), [11]),
         (part(0x21, number(0) + number(2**64 - 1)), [9, 10, 11, 17, 18, 20, 24, 25, 30, 31]),

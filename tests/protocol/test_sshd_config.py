@@ -103,7 +103,8 @@ def test_a_circle_of_files_ends() -> None:
 def test_a_circle_that_doubles_is_read_once() -> None:
     """As sshd, which ends at the first Include that stands too deep."""
     circle = Source("circle", "Include circle circle\nInclude circle\nPort 1\n")
-    parsed = parse(circle, lambda _: [circle, circle])
+    found = iter([[circle, circle]] * INCLUDE_DEPTH)
+    parsed = parse(circle, lambda _: next(found))
     assert (len(parsed.files), len(parsed.mistakes), parsed.statements) == (INCLUDE_DEPTH + 1, 1, [])
 
 
@@ -124,6 +125,9 @@ def test_a_home_in_include_is_none_to_sshd_either(tmp_path: Path, host_key: Path
         ("Match", "Match has no value"),
         ("Match User", "does not understand 'Match User'"),
         ("Match all User x", "does not understand"),
+        ("Match all=yes", "does not understand"),
+        ("Match Colour red", "does not understand"),
+        ("ForceCommand", "ForceCommand has no value"),
     ],
 )
 def test_a_line_that_sshd_does_not_take(line: str, says: str) -> None:
@@ -135,6 +139,7 @@ def test_words_and_quotes() -> None:
     assert split(r'''one "two three" 'four"five' six\ seven eight\"nine ten#eleven # comment''') == [
         "one", "two three", 'four"five', "six seven", 'eight"nine', "ten#eleven",
     ]  # fmt: skip
+    assert split('a\\b "a\\ b" c\\\\d e\\') == [r"a\b", r"a\ b", r"c\d", "e\\"]
     assert split('a "b') is None
     assert split("") == []
 
@@ -144,8 +149,8 @@ def test_times_patterns_and_versions() -> None:
     assert [seconds(text) for text in ("2147483647", "2147483648", "4000w", "9" * 5000, "1" * 60 + "x")] == [
         2147483647, None, None, None, None,
     ]  # fmt: skip
-    assert [count(text) for text in ("0", "2147483647", "2147483648", "9" * 5000, "", "-1", "1x")] == [
-        0, 2147483647, None, None, None, None, None,
+    assert [count(text) for text in ("0", "2147483647", "2147483648", "9" * 5000, "", "-1", "1x", "٣")] == [
+        0, 2147483647, None, None, None, None, None, None,
     ]  # fmt: skip
     assert [in_patterns("web-1", text) for text in ("web-?", "*,!web-1", "!web-2", "db,web-1", "web.1")] == [
         True, False, False, True, False,
@@ -158,4 +163,21 @@ def test_the_output_of_sshd_is_known_for_what_it_is(host_key: Path) -> None:
     parsed = read(printed(os.devnull, host_key))
     assert parsed.is_effective
     assert not views(parsed, None)[0]["gatewayports"].written
-    assert not read("gatewayports yes\n").is_effective
+    lines = printed(os.devnull, host_key).splitlines()
+    without = [line for line in lines if not line.startswith("gatewayports")]
+    few = [
+        line for line in lines if line.startswith(("clientaliveinterval", "gatewayports", "maxstartups", "permitopen"))
+    ]
+    for other in (without, few, [*lines, "GatewayPorts yes"], [*lines, "match user ann"]):
+        assert not read("\n".join(other)).is_effective
+
+
+def test_comments_are_no_keywords_and_a_command_keeps_its_quotes() -> None:
+    parsed = read('#Port 22\n  # Port 23\nForceCommand echo "a b"  # not a comment here\nMatch all\nMatch User ann\n')
+    assert [(each.keyword, each.values) for each in parsed.statements] == [
+        ("forcecommand", ('echo "a b"  # not a comment here',))
+    ]
+    assert [(block.is_for_all, block.criteria) for block in parsed.blocks] == [
+        (True, (("all", ""),)),
+        (False, (("user", "ann"),)),
+    ]

@@ -210,7 +210,7 @@ def prove(entries: Iterable[Entry], start: Link | None, anchor: Link | None = No
     `start` is the place before the first one: BEFORE_ALL, or where the log was pruned. None: the first one is taken on
     trust. An `anchor` that somebody has kept elsewhere has to be among them: it shows that the end is not missing.
     """
-    before, first, met = start, 0, anchor is None or anchor == start
+    before, first, met = start, 0, anchor == start
     for entry in entries:
         found = entry.link
         if before is None:
@@ -230,7 +230,7 @@ def prove(entries: Iterable[Entry], start: Link | None, anchor: Link | None = No
                 return Proof(first, before, found.seq, why)
             met = True
     head = before or BEFORE_ALL
-    if met or anchor is None:
+    if anchor is None or met:
         return Proof(first, head, None, "")
     if anchor.seq > head.seq:
         why = f"the log ends with record {head.seq}, and the anchor is of record {anchor.seq}: the end is missing"

@@ -186,7 +186,11 @@ def read_permissions(certificate: Certificate) -> Permissions:
                     f"the certificate has the critical option {printable(name, 60)}, which is not known here, so it may "
                     "not be used: sign one without it"
                 )
-    given = {name for name, data in certificate.extensions if name in _FLAGS and _check_empty(name, data)}
+    given = set[str]()
+    for name, data in certificate.extensions:
+        if name in _FLAGS:
+            _check_empty(name, data)
+            given.add(name)
     return Permissions(
         forwards="permit-port-forwarding" in given,
         touch_required="no-touch-required" not in given,
@@ -206,8 +210,7 @@ def _only(before: str | None, name: str, data: bytes) -> str:
     return text
 
 
-def _check_empty(name: str, data: bytes) -> bool:
-    """True. Raises InvalidInput if there is data where none belongs."""
+def _check_empty(name: str, data: bytes) -> None:
+    """Raises InvalidInput if there is data where none belongs."""
     if data:
         raise InvalidInput(f"the certificate's {name} has data that does not belong there: sign another one")
-    return True

@@ -92,7 +92,8 @@ def options_end(line: str) -> int:
 def is_option(text: str) -> bool:
     """Whether a word begins with an option."""
     found = _NAME.match(text)
-    return found is not None and found.group().lower() in _KNOWN
+    assert found is not None  # it matches nothing too
+    return found.group().lower() in _KNOWN
 
 
 def parse_options(text: str, system: System) -> KeyOptions:

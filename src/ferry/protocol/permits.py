@@ -74,8 +74,8 @@ def parse_permit_open(text: str, services: Services) -> Permit:
 def _split(text: str, option: str) -> tuple[str, str, str]:
     """The host, the character that ends it (`:`, or `/`), and the port."""
     if text.startswith("["):
-        host, bracket, rest = text.partition("]")
-        if not bracket or rest[:1] not in (":", "/"):
+        host, _, rest = text.partition("]")
+        if rest[:1] not in (":", "/"):
             raise _unreadable(text, option)
         host, delimiter, port = host[1:], rest[0], rest[1:]
     else:

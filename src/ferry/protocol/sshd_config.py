@@ -237,7 +237,7 @@ def _word(text: str, at: int) -> tuple[str, int, bool]:
             break
         elif not quote and char in "'\"":
             quote = char
-        elif quote and char == quote:
+        elif char == quote:
             quote = ""
         else:
             word += char

@@ -33,6 +33,7 @@ BAD = {
     "bare LF after data": b"5\r\nhello\n0\r\n\r\n",
     "bare CR after size": b"5\rhello\r\n0\r\n\r\n",
     "data too long": b"5\r\nhellox\r\n0\r\n\r\n",
+    "another end of data": b"5\r\nhelloxx0\r\n\r\n",
     "LF in extension": b"5;a\nb\r\nhello\r\n0\r\n\r\n",
     "CR in extension": b"5;a\rb\r\nhello\r\n0\r\n\r\n",
     "NUL in extension": b"5;a\x00\r\nhello\r\n0\r\n\r\n",

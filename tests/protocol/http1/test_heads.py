@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from contextlib import nullcontext
 from typing import Any
 
 import httptools
@@ -15,7 +16,7 @@ from ferry.protocol.http1.authority import parse_authority
 from ferry.protocol.http1.framing import Framing
 from ferry.protocol.http1.octets import head_length, list_tokens
 from ferry.protocol.http1.request import check_request_line, parse_request
-from ferry.protocol.http1.response import parse_response
+from ferry.protocol.http1.response import check_beginning, parse_response
 from ferry.protocol.http1.serialize import (
     forwarding_fields,
     interim_head,
@@ -226,6 +227,64 @@ def test_response_is_written_anew() -> None:
     assert interim_head(parse_response(switching, method=b"GET", most_fields=20)) == (
         b"HTTP/1.1 101 Switching\r\nA: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("part", "begins"),
+    [(b"", True), (b"HTT", True), (b"HTTP/1.1 200", True), (b"HTTX", False), (b"SSH-2.0-x", False), (b"HTTP/2", False)],
+)
+def test_the_beginning_of_an_answer_is_checked_before_its_end(part: bytes, *, begins: bool) -> None:
+    with nullcontext() if begins else pytest.raises(RemoteProtocolError, match=r"it does not begin with HTTP/1\."):
+        check_beginning(part)
+
+
+@pytest.mark.parametrize(
+    ("field", "streams"),
+    [
+        (b"content-type: Text/Event-Stream; x", True),
+        (b"Content-Type: text/html", False),
+        (b"X: text/event-stream", False),
+    ],
+)
+def test_a_stream_of_events_is_known_by_its_type(field: bytes, *, streams: bool) -> None:
+    head = b"HTTP/1.1 200 OK\r\n" + field + b"\r\n\r\n"
+    assert parse_response(head, method=b"GET", most_fields=9).event_stream is streams
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "framing", "keep_alive"),
+    [
+        (b"HEAD", b"200", b"", True),
+        (b"HEAD", b"200", b"Content-Length: 0\r\n", True),
+        (b"HEAD", b"200", b"Content-Length: 5\r\n", False),
+        (b"HEAD", b"200", b"Transfer-Encoding: chunked\r\n", False),
+        (b"GET", b"304", b"Transfer-Encoding: chunked\r\n", False),
+        (b"GET", b"204", b"Transfer-Encoding: chunked\r\n", False),
+        (b"GET", b"204", b"Content-Length: 5\r\n", False),
+        (b"GET", b"204", b"Content-Length: 0\r\n", True),
+        (b"GET", b"200", b"Content-Length: 5\r\n", True),
+        (b"GET", b"200", b"Transfer-Encoding: chunked\r\n", True),
+    ],
+)
+def test_a_stream_on_which_an_announced_body_may_follow_is_not_used_again(
+    method: bytes, status: bytes, framing: bytes, *, keep_alive: bool
+) -> None:
+    head = b"HTTP/1.1 " + status + b" X\r\n" + framing + b"\r\n"
+    assert parse_response(head, method=method, most_fields=9).keep_alive is keep_alive
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        (b"Transfer-Encoding: Chunked\r\n", 0),
+        (b"Transfer-Encoding: gzip\r\n", 502),
+        (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", 502),
+        (b"Content-Length: 5\r\nContent-Length: 5\r\n", 502),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", 502),
+    ],
+)
+def test_an_answer_has_one_framing(fields: bytes, status: int) -> None:
+    assert verdict_on_answer(b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n") == status
 
 
 def test_authority() -> None:
