@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from child_process import Child
 from ferry.limits import FLAP_TAKEOVERS
 from gateway_process import Gateway, gateway_in
+from kernel_sockets import listening_on
 from ssh_command import StockSsh, make_key
 
 
@@ -73,6 +75,16 @@ def test_a_name_that_changes_hands_all_the_time(modules_gateway: Gateway, person
         code, reason = explained(ann, port)
         assert code == 1
         assert f"port {port} changed hands {FLAP_TAKEOVERS} times in a minute" in reason
+
+
+def test_a_port_that_another_program_has(modules_gateway: Gateway, person: Callable[[], StockSsh]) -> None:
+    port, ann = next(modules_gateway.loopback_ports), person()
+    with socket.create_server(("127.0.0.1", port)):
+        assert "is in use by another program on this host" in refused_alike(ann, str(port))
+    assert explained(ann, str(port)) == (0, f"would open port {port}")
+    assert not listening_on(port)
+    with granted(ann, str(port)):
+        assert explained(ann, str(port)) == (0, f"would open port {port}"), "the client's own connection gives way"
 
 
 def test_it_names_the_port_that_the_gateway_then_gives(person: Callable[[], StockSsh]) -> None:

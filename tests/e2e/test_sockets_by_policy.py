@@ -140,6 +140,18 @@ def test_a_change_closes_the_socket_and_the_stream_that_it_forbids_and_nothing_e
             assert stays.recv(100) == b"TWO\n"
 
 
+def test_explain_and_the_forward_say_alike_what_is_in_the_way(of: Callable[[str], StockSsh], run: Path) -> None:
+    path = run / "ann" / "ann-2.sock"
+    path.write_text("a file")
+    forward = f"-R /{path.name}:localhost:9"
+    explained = of("ann").run(words=f"explain {forward}")
+    why = f"{path} cannot be opened: something that is no socket of the gateway stands there"
+    assert (explained.code, why in " ".join(explained.out.split())) == (1, True), explained
+    assert why in of("ann").run("-N", *forward.split()).err
+    path.unlink()
+    assert of("ann").run(words=f"explain {forward}").code == 0
+
+
 def test_explain_tells_what_becomes_of_a_socket(of: Callable[[str], StockSsh], run: Path) -> None:
     def explained(who: str, *words: str) -> tuple[int, str]:
         ended = of(who).run(words=" ".join(("explain", *words)))

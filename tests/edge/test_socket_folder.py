@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.edge.socket_folder import BoundSocket, InTheWay, bind
+from ferry.edge.socket_folder import BoundSocket, InTheWay, bind, check
 
 
 @pytest.fixture
@@ -107,3 +107,41 @@ def test_a_folder_in_which_others_may_write_has_no_sockets(root: Path) -> None:
     (root / "web-1").chmod(0o777)
     with pytest.raises(PermissionError, match="others may write in it"):
         bind(str(root), "web-1", "x.sock", unlink=True)
+
+
+@pytest.mark.parametrize("unlink", [False, True])
+@pytest.mark.parametrize(
+    "stands", ["no root", "an open folder", "a link", "a file", "nobody listens", "somebody listens"]
+)
+def test_a_check_raises_what_bind_raises_and_changes_nothing(root: Path, stands: str, *, unlink: bool) -> None:
+    check(str(root), "web-1", "x.sock", unlink=unlink)
+    assert not list(root.iterdir()), "the folder is made by bind alone"
+    where, path = root, root / "web-1" / "x.sock"
+    path.parent.mkdir(mode=0o700)
+    listening = socket.socket(socket.AF_UNIX)
+    match stands:
+        case "no root":
+            where = root / "none"
+        case "an open folder":
+            path.parent.chmod(0o777)
+        case "a link":
+            path.symlink_to(root)
+        case "a file":
+            path.write_text("kept")
+        case _:
+            listening.bind(str(path))
+            if stands == "somebody listens":
+                listening.listen()
+    with listening:
+        seen: list[tuple[type[Exception], str] | None] = []
+        for look in (check, check, bind):
+            try:
+                made = look(str(where), "web-1", "x.sock", unlink=unlink)
+            except (InTheWay, OSError) as error:
+                seen.append((type(error), str(error)))
+            else:
+                seen.append(None)
+                if made is not None:
+                    made.sock.close()
+    assert seen == [seen[0]] * 3
+    assert (seen[0] is None) == (stands == "nobody listens" and unlink)

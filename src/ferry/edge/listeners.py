@@ -45,12 +45,14 @@ async def listen_on(endpoints: Sequence[Endpoint], *, setting: str, report: Repo
         raise StartupError(await asyncio.to_thread(_explain, failed, setting)) from failed.error
 
 
-def bind_all(endpoints: Sequence[Endpoint], *, report: Report, ipv4_too: bool = True) -> list[socket.socket]:
+def bind_all(
+    endpoints: Sequence[Endpoint], *, report: Report, ipv4_too: bool = True, listen: bool = True
+) -> list[socket.socket]:
     """As `listen_on`, but raises BindFailed. Port 0 gives all addresses of the list the same free port. `ipv4_too`: `::`
-    means IPv4 too, unless 0.0.0.0 is in the list."""
+    means IPv4 too, unless 0.0.0.0 is in the list. Without `listen` the sockets are bound only: nobody can connect."""
     for _ in range(_SAME_PORT_TRIES):
         try:
-            return _bind_once(endpoints, report, ipv4_too=ipv4_too)
+            return _bind_once(endpoints, report, ipv4_too=ipv4_too, listen=listen)
         except BindFailed as failed:
             # Another program may use the first address's port at the next address: try another port.
             if failed.endpoint.port == 0 or endpoints[0].port != 0 or failed.error.errno != errno.EADDRINUSE:
@@ -59,7 +61,7 @@ def bind_all(endpoints: Sequence[Endpoint], *, report: Report, ipv4_too: bool = 
     raise last
 
 
-def _bind_once(endpoints: Sequence[Endpoint], report: Report, *, ipv4_too: bool) -> list[socket.socket]:
+def _bind_once(endpoints: Sequence[Endpoint], report: Report, *, ipv4_too: bool, listen: bool) -> list[socket.socket]:
     skipped: BindFailed | None = None
     any_ipv4 = {endpoint.port for endpoint in endpoints if endpoint.host == "0.0.0.0"}
     with ExitStack() as undo:
@@ -69,7 +71,8 @@ def _bind_once(endpoints: Sequence[Endpoint], report: Report, *, ipv4_too: bool)
             if asked.port == 0 and bound:
                 endpoint = Endpoint(asked.host, bound[0].getsockname()[1])
             try:
-                bound.append(undo.enter_context(_bind(endpoint, ipv4_too=ipv4_too and asked.port not in any_ipv4)))
+                with_ipv4 = ipv4_too and asked.port not in any_ipv4
+                bound.append(undo.enter_context(_bind(endpoint, ipv4_too=with_ipv4, listen=listen)))
             except BindFailed as failed:
                 if failed.error.errno not in _MISSING or not ipaddress.ip_address(endpoint.host).is_loopback:
                     raise
@@ -81,16 +84,17 @@ def _bind_once(endpoints: Sequence[Endpoint], report: Report, *, ipv4_too: bool)
         return bound
 
 
-def _bind(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
+def _bind(endpoint: Endpoint, *, ipv4_too: bool, listen: bool) -> socket.socket:
     try:
-        return _open(endpoint, ipv4_too=ipv4_too)
+        return _open(endpoint, ipv4_too=ipv4_too, listen=listen)
     except OSError as error:
         if endpoint.host == "::" and ipv4_too and error.errno in _MISSING:
-            return _bind(Endpoint("0.0.0.0", endpoint.port), ipv4_too=False)  # all addresses of a host without IPv6
+            # all addresses of a host without IPv6
+            return _bind(Endpoint("0.0.0.0", endpoint.port), ipv4_too=False, listen=listen)
         raise BindFailed(endpoint, error) from error
 
 
-def _open(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
+def _open(endpoint: Endpoint, *, ipv4_too: bool, listen: bool) -> socket.socket:
     family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
     with ExitStack() as undo:
         sock = undo.enter_context(socket.socket(family, socket.SOCK_STREAM))
@@ -102,7 +106,8 @@ def _open(endpoint: Endpoint, *, ipv4_too: bool) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if ipv4_too else 1)
         set_options(sock)
         sock.bind((endpoint.host, endpoint.port))
-        sock.listen(limits.ACCEPT_BACKLOG)
+        if listen:
+            sock.listen(limits.ACCEPT_BACKLOG)
         undo.pop_all()
         return sock
 

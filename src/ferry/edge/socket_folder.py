@@ -79,7 +79,8 @@ def bind(root: str, folder: str, name: str, *, unlink: bool) -> BoundSocket:
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     raise
-                _clear(below, name, unlink=unlink)
+                _check_free(below, name, unlink=unlink)
+                os.unlink(name, dir_fd=below)
                 sock.bind(path)
             made = _identity(os.stat(name, dir_fd=below, follow_symlinks=False))
             sock.listen(limits.ACCEPT_BACKLOG)
@@ -87,6 +88,13 @@ def bind(root: str, folder: str, name: str, *, unlink: bool) -> BoundSocket:
             sock.close()
             raise
         return BoundSocket(sock, root, folder, name, made)
+
+
+def check(root: str, folder: str, name: str, *, unlink: bool) -> None:
+    """Raise what `bind` would raise, InTheWay or OSError. It makes and removes nothing."""
+    os.close(os.open(root, _FOLDER))
+    with suppress(FileNotFoundError), opened(root, folder) as below:  # a missing folder is made, and is empty then
+        _check_free(below, name, unlink=unlink)
 
 
 def connect(root: str, folder: str, name: str) -> socket.socket:
@@ -108,8 +116,8 @@ def connect(root: str, folder: str, name: str) -> socket.socket:
             os.close(found)
 
 
-def _clear(folder: int, name: str, *, unlink: bool) -> None:
-    """Remove a socket that nobody listens on. Raises InTheWay."""
+def _check_free(folder: int, name: str, *, unlink: bool) -> None:
+    """Raise InTheWay unless a socket that nobody listens on stands there; FileNotFoundError if nothing does."""
     found = os.stat(name, dir_fd=folder, follow_symlinks=False)
     if not stat.S_ISSOCK(found.st_mode) or found.st_uid != os.geteuid():
         raise InTheWay("something that is no socket of the gateway stands there")
@@ -125,7 +133,6 @@ def _clear(folder: int, name: str, *, unlink: bool) -> None:
             raise InTheWay("another program listens there") from None
         else:
             raise InTheWay("another program listens there")
-    os.unlink(name, dir_fd=folder)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

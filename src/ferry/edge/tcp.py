@@ -13,7 +13,7 @@ from ferry import limits
 from ferry.callbacks import call_each
 from ferry.clock import Clock
 from ferry.errors import Refusal
-from ferry.kinds.base import ListenSocket, Opening
+from ferry.kinds.base import ListenPort, ListenSocket, Opening
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.origins import Origins
 from ferry.limiters.places import Places
@@ -33,7 +33,7 @@ from .listeners import BindFailed, bind_all, endpoint_of
 from .port_owner import PortOwners
 from .reset import reset
 from .server import server_on
-from .socket_folder import InTheWay, bind
+from .socket_folder import InTheWay, bind, check
 from .socks_guard import GuardedBridge
 from .tcp_visitor import TcpVisitor
 
@@ -244,16 +244,37 @@ class TcpEdge:
                 return _socket_refusal(opening, failure)
             return await self._started(tunnel, [bound.sock], closing=bound.unlink)
         try:
-            sockets = bind_all(
-                [Endpoint(host, opening.port) for host in opening.hosts],
-                report=self._report,
-                ipv4_too=opening.ipv4_too,
-            )
+            sockets = self._bound(opening)
         except BindFailed as failed:
             if failed.error.errno == errno.EADDRINUSE:
                 self._owners.ask(opening.port)
             return _refusal(failed)
         return await self._started(tunnel, sockets, public=opening.public)
+
+    def would_refuse(self, opening: Opening) -> Refusal | None:
+        """The refusal that `listen` would return now, or None. Nobody can connect meanwhile, and no file is made."""
+        if isinstance(opening, ListenSocket):
+            try:
+                check(opening.root, opening.folder, opening.name, unlink=opening.unlink)
+            except (InTheWay, OSError) as failure:
+                return _socket_refusal(opening, failure)
+            return None
+        try:
+            sockets = self._bound(opening, listen=False)
+        except BindFailed as failed:
+            return _refusal(failed)
+        for sock in sockets:
+            sock.close()
+        return None
+
+    def _bound(self, opening: ListenPort, *, listen: bool = True) -> list[socket.socket]:
+        """Sockets on all addresses of a port. Raises BindFailed."""
+        return bind_all(
+            [Endpoint(host, opening.port) for host in opening.hosts],
+            report=self._report,
+            ipv4_too=opening.ipv4_too,
+            listen=listen,
+        )
 
     async def _started(
         self,

@@ -114,6 +114,10 @@ class Ports(Protocol):
 
     async def listen(self, tunnel: Tunnel, grant: Grant, opening: Opening) -> PortListener | Refusal: ...
 
+    def would_refuse(self, opening: Opening) -> Refusal | None:
+        """The refusal that `listen` would return now, or None. It opens nothing."""
+        ...
+
 
 @dataclass(slots=True)
 class Routes:

@@ -27,5 +27,9 @@ class Explainer:
         return await self._decisions.decide(client, host, port, self._granted)
 
     async def _granted(self, permitted: PermittedForward) -> Grant | Refusal:
-        """The last step of a decision: what the registry would say."""
-        return await self._claims.would_refuse(permitted.claim) or permitted.grant
+        """The last step of a decision: what the registry would say, and the port or the socket."""
+        if (refusal := await self._claims.would_refuse(permitted.claim)) is not None:
+            return refusal
+        if permitted.opening is None or permitted.holder is not None:  # a tunnel that gives way frees its port
+            return permitted.grant
+        return permitted.settings.ports.would_refuse(permitted.opening) or permitted.grant
