@@ -319,7 +319,8 @@ AUDIT_QUEUE: Final = (
 )
 AUDIT_FIELD_CHARS: Final = 300  # one text of a record, once escaped by `names.printable`
 AUDIT_KEEP_SECONDS: Final = 365 * 86400.0  # for which records are kept
-AUDIT_RECORDS: Final = 500_000  # that are kept at most, some 200 MB; the oldest are pruned first
+AUDIT_RECORDS: Final = 500_000  # that are kept at most, some 200 MB; those of whoever has most are dropped first
+AUDIT_RUN: Final = 10  # records of a flood that follow one another, at least, for their gap to be worth its record
 AUDIT_RECORDS_LEAST: Final = 1_000  # fewer would not show a day
 AUDIT_PRUNED: Final = 5_000  # records that are pruned in one transaction: 10 ms
 AUDIT_PIECE: Final = 5_000  # records that a reader looks at in one transaction: 5 ms

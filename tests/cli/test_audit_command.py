@@ -141,7 +141,8 @@ def test_a_whole_log_is_proved_and_its_head_is_an_anchor(stopped: Stopped) -> No
     assert (proved.code, proved.err) == (0, "")
     assert proved.out == f"5 records, 1 to 5: each follows the one before. The last one is\n{head.out}"
     document = json.loads(stopped.audit("verify", "--json").out)
-    assert document == {"fits": True, "first": 1, "records": 5, "head": head.out.strip(), "wrong": None, "why": ""}
+    whole = {"fits": True, "first": 1, "records": 5, "dropped": 0, "head": head.out.strip(), "wrong": None, "why": ""}
+    assert document == whole
     assert json.loads(stopped.audit("head", "--json").out)["anchor"] == head.out.strip()
 
 
@@ -175,6 +176,36 @@ def test_a_file_of_json_lines_is_proved_too(stopped: Stopped) -> None:
     stopped.file.write_bytes(b"".join([*lines[:2], lines[2].replace(b"22080", b"22081"), *lines[3:]]))
     done = stopped.audit("verify", "--lines", stopped.file)
     assert (done.code, "record 3 does not fit" in done.err) == (1, True)
+
+
+def test_a_log_without_most_of_a_flood_is_proved_too(stopped: Stopped) -> None:
+    before = stopped.audit("head").out
+    asyncio.run(_flood(stopped.state / "ferry.db"))
+    proved = stopped.audit("verify", "--anchor", before)
+    assert (proved.code, proved.err) == (0, "")
+    assert proved.out.startswith(
+        "25 records, 1 to 46 without 21 that were dropped from floods: each follows the one before"
+    )
+    lines = stopped.audit("--json", "-n", "100").out
+    assert [json.loads(line)["seq"] for line in lines.splitlines()] == [*range(1, 6), *range(27, 47)]
+    stopped.file.write_text(lines)
+    assert stopped.audit("verify", "--lines", stopped.file).out == proved.out
+    stopped.file.write_text("".join(line for line in lines.splitlines(keepends=True) if '"thin"' not in line))
+    done = stopped.audit("verify", "--lines", stopped.file)
+    assert (done.code, "records 6 to 26 are missing: 27 follows 5" in done.err) == (1, True)
+    stopped.tamper("UPDATE audit SET identity = 'web-2' WHERE seq = 5")
+    assert "record 5 does not fit" in stopped.audit("verify").err
+    assert "thin     ok      (21 records dropped, up to 26)" in stopped.audit("--kind", "thin").out
+
+
+async def _flood(path: Path) -> None:
+    """Forty records of one identity, of which the first go."""
+    async with await Store.open(path, report=no_report) as store:
+        log = AuditLog(store, SystemClock(), no_report)
+        for _ in range(40):
+            log.add(RECORDS[0]._replace(time=timestamp(NOW), identity="web-9", rule="/k, line 1"))
+        await log.flush()
+        assert await log.prune(keep_seconds=100 * HOUR, keep=25) == 21
 
 
 @pytest.mark.parametrize("width", [40, 100])

@@ -18,9 +18,11 @@ from ferry.protocol.audit import (
     Kind,
     Link,
     Outcome,
+    Proof,
     bounded,
     canonical,
     chained,
+    gaps_in,
     parse_anchor,
     parse_line,
     prove,
@@ -77,7 +79,7 @@ def test_texts_of_the_network_are_escaped_and_cut() -> None:
 def test_a_whole_log_fits() -> None:
     proof = prove(TEN, BEFORE_ALL)
     assert (proof.fits, proof.first, proof.head, proof.wrong) == (True, 1, TEN[-1].link, None)
-    assert prove([], BEFORE_ALL) == (0, BEFORE_ALL, None, "")
+    assert prove([], BEFORE_ALL) == (0, BEFORE_ALL, None, "", 0)
 
 
 def changed(log: list[Entry]) -> list[Entry]:
@@ -179,3 +181,93 @@ def test_an_anchor_as_it_is_written() -> None:
 def test_what_is_no_anchor(text: str) -> None:
     with pytest.raises(InvalidInput, match="write HASH@N"):
         parse_anchor(text)
+
+
+def thinned(log: list[Entry], first: int, last: int) -> list[Entry]:
+    """The log without the records of these numbers, and with one at its end that says so."""
+    by_number = {entry.link.seq: entry.link.hash for entry in log} | {0: BEFORE_ALL.hash}
+    by_number |= {entry.record.upto: entry.record.detail for entry in log if entry.record.upto is not None}
+    said = AuditRecord(
+        TIME,
+        Kind.THIN,
+        Outcome.OK,
+        what=by_number[first - 1],
+        detail=by_number[last],
+        events=last - first + 1,
+        upto=last,
+    )
+    left = [entry for entry in log if not first <= entry.link.seq <= last]
+    return [*left, chained(log[-1].link, said)]
+
+
+def proof_of(log: list[Entry], anchor: Link | None = None) -> Proof:
+    return prove(log, BEFORE_ALL, anchor, gaps_in(entry.record for entry in log))
+
+
+THINNED = [
+    thinned(TEN, 4, 6),
+    thinned(thinned(TEN, 4, 6), 7, 7),
+    thinned(thinned(TEN, 4, 6), 3, 3),
+    thinned(thinned(TEN, 2, 3), 8, 9),
+    thinned(thinned(TEN, 1, 3), 5, 5),
+    thinned(TEN, 1, 10),
+]
+
+
+@pytest.mark.parametrize("log", THINNED)
+def test_a_log_without_the_runs_that_it_says_were_dropped_fits(log: list[Entry]) -> None:
+    for anchor in (None, log[0].link, log[-1].link):
+        proof = proof_of(log, anchor)
+        assert (proof.fits, proof.first, proof.head, proof.records) == (True, log[0].link.seq, log[-1].link, len(log))
+
+
+@pytest.mark.parametrize("log", THINNED)
+@pytest.mark.parametrize("hashed", [False, True])
+def test_no_change_beside_a_gap_passes(log: list[Entry], hashed: bool) -> None:
+    """With the hash that fits it, too: where the next record is gone, the record of that has the hash of before."""
+    hashes = {entry.link.seq: entry.link.hash for entry in [*TEN, *log]} | {0: BEFORE_ALL.hash}
+    for index, (link, record) in enumerate(log):
+        other = record._replace(identity="somebody else")
+        forged = chained(Link(link.seq - 1, hashes[link.seq - 1]), other) if hashed else Entry(link, other)
+        proof = proof_of([*log[:index], forged, *log[index + 1 :]], log[-1].link)
+        assert not proof.fits
+        assert proof.wrong in (link.seq, link.seq + 1)
+        assert proof.records <= index + 1
+
+
+@pytest.mark.parametrize("log", THINNED)
+def test_nothing_more_may_be_missing_beside_a_gap(log: list[Entry]) -> None:
+    for index in range(len(log)):
+        assert not proof_of([*log[:index], *log[index + 1 :]], log[-1].link).fits
+
+
+def gap(**fields: object) -> list[Entry]:
+    """A log without the records 4 to 6, of which the record has other fields."""
+    *others, said = thinned(TEN, 4, 6)
+    return [*others, chained(TEN[-1].link, said.record._replace(**fields))]  # type: ignore[arg-type]  # a forger puts anything in
+
+
+@pytest.mark.parametrize(
+    ("log", "why"),
+    [
+        (gap(what="0" * 64), "record 3 does not fit: the record of what was dropped behind it has another hash"),
+        (gap(detail="0" * 64), "record 7 does not fit"),
+        (gap(upto=5, events=2, detail=TEN[4].link.hash), "record 6 is missing: 7 follows 5"),
+        (gap(upto=7, events=4, detail=TEN[6].link.hash), "record 7 is there, and another one says that it was dropped"),
+        (gap(events=2), "records 4 to 6 are missing: 7 follows 3"),
+        (gap(events=0, upto=3), "records 4 to 6 are missing: 7 follows 3"),
+        (gap(events="3"), "records 4 to 6 are missing: 7 follows 3"),
+        (gap(kind=Kind.PRUNE), "records 4 to 6 are missing: 7 follows 3"),
+    ],
+)
+def test_a_gap_of_another_form_is_none(log: list[Entry], why: str) -> None:
+    assert proof_of(log).why.startswith(why)
+
+
+def test_an_anchor_in_a_gap_proves_nothing_any_more() -> None:
+    log = thinned(TEN, 4, 6)
+    assert proof_of(log, TEN[5].link).fits  # the last one of the run: its hash is known
+    proof = proof_of(log, TEN[4].link)
+    why = "record 5, which the anchor is of, was dropped from a flood. Take a newer anchor"
+    assert (proof.why, proof.wrong) == (why, 5)
+    assert "is not the one of the anchor" in proof_of(log, Link(6, "0" * 64)).why

@@ -23,7 +23,8 @@ from ferry.registry.contract import StoreUnavailable
 from ferry.report import no_report
 from ferry.store.audit import AuditLog
 from ferry.store.audit_file import AuditFile
-from ferry.store.audit_rows import add, all_entries, prune, start_of
+from ferry.store.audit_pruning import prune
+from ferry.store.audit_rows import add, all_entries, gaps_of, start_of
 from ferry.store.dialect import Connection
 from ferry.store.engine import Store
 from turns import until
@@ -79,7 +80,9 @@ async def entries(store: Store) -> list[Entry]:
 
 
 async def proof(store: Store, anchor: Link | None = None) -> Proof:
-    return await store.run(lambda connection: prove(all_entries(connection, piece=3), start_of(connection), anchor))
+    return await store.run(
+        lambda connection: prove(all_entries(connection, piece=3), start_of(connection), anchor, gaps_of(connection))
+    )
 
 
 async def written(log: AuditLog, *records: AuditRecord) -> None:
@@ -149,7 +152,7 @@ TAMPERED: list[tuple[str, str]] = [
     ("UPDATE audit SET hash = 'x' WHERE seq = 3", "record 3 does not fit"),
     ("UPDATE audit SET what = x'ff00' WHERE seq = 3", "record 3 does not fit"),
     ("UPDATE audit SET up = 7 WHERE seq = 3", "record 3 does not fit"),
-    ("UPDATE audit SET upto = 2, detail = hash WHERE seq = 3", "record 1 is there, and another one says that it was pruned"),
+    ("UPDATE audit SET kind = 'prune', upto = 2, detail = hash WHERE seq = 3", "record 1 is there, and another one says that it was pruned"),
     ("DELETE FROM audit WHERE seq = 3", "record 3 is missing: 4 follows 2"),
     ("DELETE FROM audit WHERE seq < 3", "records 1 to 2 are missing: the log begins with record 3"),
     ("UPDATE audit SET seq = -1 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 3; UPDATE audit SET seq = 3 "
@@ -203,9 +206,9 @@ async def test_records_past_the_bound_are_pruned_in_pieces(
 ) -> None:
     monkeypatch.setattr(limits, "AUDIT_PRUNED", 40)
     await written(log, *(record(number) for number in range(199)))
-    assert await log.prune(keep_seconds=DAY, keep=100) == 102  # the records of pruning count too
+    assert await log.prune(keep_seconds=DAY, keep=100) == 103  # the records of that count too
     found = await proof(store)
-    assert (found.fits, found.first, found.head.seq) == (True, 103, 203)
+    assert (found.fits, found.first, found.head.seq, found.records) == (True, 1, 203, 100)
 
 
 async def test_a_clock_that_steps_back_drops_nothing_that_is_young(log: AuditLog, store: Store) -> None:
@@ -217,7 +220,7 @@ async def test_a_clock_that_steps_back_drops_nothing_that_is_young(log: AuditLog
 
 async def test_a_record_of_pruning_lets_go_of_nothing_behind_it(store: Store, path: Path) -> None:
     await store.run(partial(add, records=[record(n) for n in range(9)], installation="x"))
-    work = partial(prune, now=timestamp(NOW), before="0", keep=6, most=100)
+    work = partial(prune, now=timestamp(NOW), before="0", excess=4, most=100)
     assert await store.run(work) == 4
     with closing(sqlite3.connect(path)) as other, pytest.raises(sqlite3.IntegrityError):
         other.execute("DELETE FROM audit WHERE seq = 5")
@@ -236,7 +239,7 @@ async def test_many_records_are_dropped_quickly(store: Store) -> None:
             return 0
 
         connection.set_progress_handler(count, 100)
-        prune(connection, now=timestamp(NOW), before="0", keep=10_000, most=10_000)
+        prune(connection, now=timestamp(NOW), before="0", excess=10_000, most=10_000)
         connection.set_progress_handler(None, 0)
         return steps
 

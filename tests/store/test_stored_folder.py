@@ -13,6 +13,10 @@ the archive, had a port and a name there, and that gateway was killed with the c
 
 `folder-before-audit.zip` was written by the gateway of commit 953bd76, which kept no audit log. `web-1`, whose key is in the
 archive, had a name, an alias and a port there, and that gateway was killed.
+
+`folder-before-thinning.zip` was written by the gateway of commit f21390b, which dropped records of the audit log from its
+beginning alone. `web-1`, whose key is in the archive, had a name there, that gateway was killed, and the first four records
+were pruned.
 """
 
 from __future__ import annotations
@@ -30,7 +34,9 @@ import pytest
 from ferry.clock import SystemClock
 from ferry.gateway.kept import kept_in
 from ferry.names import Fingerprint
+from ferry.protocol.audit import Kind, Wanted
 from ferry.report import no_report
+from ferry.store.audit import AuditLog
 from ferry.store.connections import STOPPED, ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.migrate import HEAD
@@ -42,6 +48,7 @@ STORED = Path(__file__).with_name("folder-before-connections.zip")
 BEFORE_USE = Path(__file__).with_name("folder-before-use.zip")
 BEFORE_PORTS = Path(__file__).with_name("folder-before-ports.zip")
 BEFORE_AUDIT = Path(__file__).with_name("folder-before-audit.zip")
+BEFORE_THINNING = Path(__file__).with_name("folder-before-thinning.zip")
 PORT = 9521
 """The port that `web-1` had."""
 ANN = Fingerprint("SHA256:+0sfIswPTQpCF6B4BSD8Xdg68lVQ87bB8IVr7nxNe8Q")
@@ -56,9 +63,21 @@ ANNS = {
 }
 
 
-def without_ports(before: dict[str, set[tuple[object, ...]]]) -> dict[str, set[tuple[object, ...]]]:
-    """The rows as they are now: no reservation is for good, and no machine has told how it is called."""
-    return before | {name: {(*row, None) for row in before[name]} for name in ("reservations", "identities")}
+Rows = dict[str, set[tuple[object, ...]]]
+
+
+def as_now(before: Rows, revision: str) -> Rows:
+    """The rows of an earlier revision, as they are in the tables of today."""
+    now = dict(before)
+    if revision < "0002":
+        now["connections"] = now.pop("sessions")
+    if revision < "0003":
+        now["reservations"] = {(*row, True) for row in now["reservations"]}  # they count as used
+    if revision < "0004":  # no reservation is for good, and no machine has told how it is called
+        now |= {name: {(*row, None) for row in now[name]} for name in ("reservations", "identities")}
+    if revision < "0005":
+        now["audit"] = set()
+    return now
 
 
 def unpacked(stored: Path, tmp_path: Path) -> Path:
@@ -75,7 +94,7 @@ def folder(tmp_path: Path) -> Path:
     return unpacked(STORED, tmp_path)
 
 
-def rows(state: Path) -> dict[str, set[tuple[object, ...]]]:
+def rows(state: Path) -> Rows:
     """Every row of every table. Reads a copy, because SQLite empties the write-ahead log of a file that it closes."""
     copy = shutil.copytree(state, state.with_name("copy"), dirs_exist_ok=True)
     with closing(sqlite3.connect(copy / "ferry.db")) as database:
@@ -83,54 +102,34 @@ def rows(state: Path) -> dict[str, set[tuple[object, ...]]]:
         return {name: set(database.execute(f"SELECT * FROM {name}")) for (name,) in tables}
 
 
-async def test_every_row_is_still_there(folder: Path) -> None:
-    before = rows(folder / "state")
-    assert all(before.values())
-    async with await Store.open(folder / "state" / "ferry.db", report=no_report):
-        pass
-    after = rows(folder / "state")
-    assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0001",)}, {(HEAD,)})
-    assert after.pop("connections") == before.pop("sessions")
-    assert after.pop("audit") == set()
-    before["reservations"] = {(*row, True) for row in before["reservations"]}  # they count as used
-    assert after == without_ports(before)
-
-
-async def test_every_row_from_before_reservations_knew_their_use_is_still_there(tmp_path: Path) -> None:
-    state = unpacked(BEFORE_USE, tmp_path) / "state"
+@pytest.mark.parametrize(
+    ("stored", "revision"),
+    [(STORED, "0001"), (BEFORE_USE, "0002"), (BEFORE_PORTS, "0003"), (BEFORE_AUDIT, "0004"), (BEFORE_THINNING, "0005")],
+)
+async def test_every_row_is_still_there(tmp_path: Path, stored: Path, revision: str) -> None:
+    state = unpacked(stored, tmp_path) / "state"
     before = rows(state)
     assert all(before.values())
     async with await Store.open(state / "ferry.db", report=no_report):
         pass
     after = rows(state)
-    assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0002",)}, {(HEAD,)})
-    assert after.pop("audit") == set()
-    before["reservations"] = {(*row, True) for row in before["reservations"]}
-    assert after == without_ports(before)
+    assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({(revision,)}, {(HEAD,)})
+    assert after == as_now(before, revision)
 
 
-async def test_every_row_from_before_the_port_table_is_still_there(tmp_path: Path) -> None:
-    state = unpacked(BEFORE_PORTS, tmp_path) / "state"
-    before = rows(state)
-    assert all(before.values())
-    async with await Store.open(state / "ferry.db", report=no_report):
-        pass
-    after = rows(state)
-    assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0003",)}, {(HEAD,)})
-    assert after.pop("audit") == set()
-    assert after == without_ports(before)
-
-
-async def test_every_row_from_before_the_audit_log_is_still_there(tmp_path: Path) -> None:
-    state = unpacked(BEFORE_AUDIT, tmp_path) / "state"
-    before = rows(state)
-    assert all(before.values())
-    async with await Store.open(state / "ferry.db", report=no_report):
-        pass
-    after = rows(state)
-    assert (before.pop("alembic_version"), after.pop("alembic_version")) == ({("0004",)}, {(HEAD,)})
-    assert after.pop("audit") == set()
-    assert after == before
+async def test_an_audit_log_from_before_it_could_be_thinned_goes_on_and_is_thinned(tmp_path: Path) -> None:
+    state = unpacked(BEFORE_THINNING, tmp_path) / "state"
+    async with await Store.open(state / "ferry.db", report=no_report) as store:
+        log = AuditLog(store, SystemClock(), no_report)
+        (last,) = await log.last(Wanted(), 1)
+        for _ in range(40):
+            log.add(last.record._replace(kind=Kind.LOGIN, identity="web-1", rule="/k, line 1", events=None, upto=None))
+        await log.flush()
+        assert await log.prune(keep_seconds=1e9, keep=30) > 0
+        kinds = [entry.record.kind for entry in await log.last(Wanted(), 100)]
+    assert (kinds.count(Kind.PRUNE), kinds.count(Kind.THIN), kinds.count(Kind.NAME)) == (1, 1, 1)
+    proved = ferry("audit", "verify", "--state", state, cwd=tmp_path)
+    assert (proved.code, proved.out.startswith("30 records, 5 to 54 without 20 that")) == (0, True)
 
 
 def test_a_gateway_goes_on_from_before_the_audit_log_and_begins_one(tmp_path: Path) -> None:

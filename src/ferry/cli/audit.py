@@ -9,9 +9,10 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 import typer
 
@@ -19,7 +20,7 @@ from ferry import limits
 from ferry.amounts import number, size, took
 from ferry.clock import SystemClock, timestamp
 from ferry.errors import FerryError, InvalidInput
-from ferry.protocol.audit import BEFORE_ALL, Kind, Outcome, Proof, Wanted, parse_anchor, parse_line, prove
+from ferry.protocol.audit import BEFORE_ALL, Kind, Outcome, Proof, Wanted, gaps_in, parse_anchor, parse_line, prove
 from ferry.regular_files import open_regular
 
 from .client import Gateway
@@ -159,8 +160,8 @@ def describe(record: Mapping[str, Any], width: int) -> list[str]:
             paint(f"{safe(outcome):<7}", *_STYLES.get(outcome, ())),
         ]
     )
-    parts = [paint(safe(who), "bold"), f"from {safe(peer)}" if peer else "", safe(record.get("what", ""))]
-    parts += [_amounts(record)]
+    what = "" if record.get("kind") == Kind.THIN else safe(record.get("what", ""))  # a hash, for programs
+    parts = [paint(safe(who), "bold"), f"from {safe(peer)}" if peer else "", what, _amounts(record)]
     more = [safe(record.get("detail", "")), f"by {safe(record['rule'])}" if record.get("rule") else ""]
     if record.get("kind") == Kind.LOGIN and record.get("key", who) != who:
         more.append(f"key {safe(record['key'])}")  # the other records of the connection have the same
@@ -179,7 +180,11 @@ def _beside(head: str, text: str, width: int) -> list[str]:
 
 def _amounts(record: Mapping[str, Any]) -> str:
     """How much, how long, how often."""
-    found = [f"{record['events']} times"] if "events" in record and record.get("kind") != Kind.PRUNE else []
+    found = []
+    if "upto" in record:
+        found.append(f"{number(record.get('events', 0), 'record')} dropped, up to {record['upto']}")
+    elif "events" in record:
+        found.append(f"{record['events']} times")
     if "up" in record:
         found.append(f"{size(record['up'])} up, {size(record.get('down', 0))} down")
     if "milliseconds" in record:
@@ -213,7 +218,7 @@ def _of_state(folder: Path, anchor: Link | None) -> Proof:
     from ferry.gateway.audit_folder import stored_log
 
     with stored_log(folder) as log:
-        return prove(log.entries(), log.start(), anchor)
+        return prove(log.entries(), log.start(), anchor, log.gaps())
 
 
 # --- a proof
@@ -223,30 +228,34 @@ def _of_lines(path: Path, anchor: Link | None) -> Proof:
     """The proof of a file of JSON lines. It may begin anywhere: then its first record is taken on trust."""
     try:
         with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
-            lines = iter(lambda: file.readline(limits.AUDIT_LINE_BYTES + 1), b"")
-            found = (entry for line in lines if (entry := parse_line(line)) is not None)
+            gaps = gaps_in(entry.record for entry in _entries(file))
+            file.seek(0)
+            found = _entries(file)
             first = next(found, None)
             if first is None:
                 raise InvalidInput(f"{path} has no record of an audit log")
             start = BEFORE_ALL if first.link.seq == 1 else None
-            return prove(_chain(first, found), start, anchor)
+            return prove(chain([first], found), start, anchor, gaps)
     except OSError as error:
         raise InvalidInput(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _chain(first: Entry, others: Iterator[Entry]) -> Iterator[Entry]:
-    yield first
-    yield from others
+def _entries(file: BinaryIO) -> Iterator[Entry]:
+    """The records in a file of JSON lines, from where it stands."""
+    lines = iter(lambda: file.readline(limits.AUDIT_LINE_BYTES + 1), b"")
+    return (entry for line in lines if (entry := parse_line(line)) is not None)
 
 
 def _verify(proof: Proof, as_json: bool) -> None:
-    count = proof.head.seq - proof.first + 1 if proof.first else 0
+    count = proof.records
+    dropped = proof.head.seq - proof.first + 1 - count if count else 0
     if as_json:
         print_json(
             {
                 "fits": proof.fits,
                 "first": proof.first,
                 "records": count,
+                "dropped": dropped,
                 "head": str(proof.head),
                 "wrong": proof.wrong,
                 "why": proof.why,
@@ -254,6 +263,7 @@ def _verify(proof: Proof, as_json: bool) -> None:
         )
     elif proof.fits:
         last = f", {proof.first} to {proof.head.seq}" if count else ""
+        last += f" without {dropped:,} that were dropped from floods" if dropped else ""
         typer.echo(f"{number(count, 'record')}{last}: each follows the one before. The last one is\n{proof.head}")
     else:
         print_error(proof.why, as_json=False)

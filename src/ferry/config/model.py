@@ -344,7 +344,7 @@ class Audit(Section):
     records: int = Field(
         limits.AUDIT_RECORDS,
         ge=limits.AUDIT_RECORDS_LEAST,
-        description="Records that are kept at most; one takes some 400 bytes in the database. The oldest are dropped first, once an hour, and a record says so.",
+        description="Records that are kept at most; one takes some 400 bytes in the database. Past it those of whoever has most are dropped, the oldest first, once an hour, and a record says so.",
     )
     file: OptionalFile = Field(
         None,

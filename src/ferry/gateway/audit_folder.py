@@ -10,8 +10,8 @@ from pathlib import Path
 from ferry import limits
 from ferry.errors import FerryError, InvalidInput
 from ferry.ownership import other_owner, rights_of
-from ferry.protocol.audit import Entry, Link, Wanted
-from ferry.store.audit_rows import all_entries, last_link, start_of, wanted_in
+from ferry.protocol.audit import Entry, Gaps, Link, Wanted
+from ferry.store.audit_rows import all_entries, gaps_of, last_link, start_of, wanted_in
 from ferry.store.dialect import Connection, connect_beside
 
 from .kept import DATABASE
@@ -30,6 +30,10 @@ class StoredLog:
     def start(self) -> Link:
         """The place before the first record."""
         return start_of(self._connection)
+
+    def gaps(self) -> Gaps:
+        """The runs of records that were dropped from between others."""
+        return gaps_of(self._connection)
 
     def entries(self) -> Iterator[Entry]:
         """All records in their order."""

@@ -6,7 +6,9 @@ form: `printf %s "$hash_before$form" | sha256sum`. The first record follows BEFO
 two installations have a hash in common.
 
 The oldest records may be pruned. The record of that has the number and the hash of the last one that was dropped, and the
-records that are left follow that hash.
+records that are left follow that hash. A flood may be thinned: a run of records from between others is dropped. The record
+of that has the hash of the last one too, and also the hash of the one before the first. So it holds both ends together: a
+change on either side of the gap is found, as if the run were there.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ferry.errors import InvalidInput
@@ -57,6 +60,9 @@ class Kind(enum.StrEnum):
     """Records are missing here, because they could not be written: `events`."""
     PRUNE = "prune"
     """The records up to the number `upto`, whose hash is the `detail`, were dropped."""
+    THIN = "thin"
+    """A run of `events` records of a flood was dropped: those up to the number `upto`, whose hash is the `detail`. The hash
+    of the record before them is the `what`."""
 
 
 class Outcome(enum.StrEnum):
@@ -97,7 +103,7 @@ class AuditRecord(NamedTuple):
     events: int | None = None
     """How many events this record stands for; None: one."""
     upto: int | None = None
-    """As in Kind.PRUNE."""
+    """As in Kind.PRUNE and Kind.THIN."""
 
 
 class Wanted(NamedTuple):
@@ -186,6 +192,33 @@ def parse_anchor(text: str) -> Link:
     )
 
 
+class Gap(NamedTuple):
+    """A run of records that were dropped from between others, as a record of Kind.THIN says."""
+
+    before: Link
+    """The record before the first one."""
+    last: Link
+
+
+def gap_of(record: AuditRecord) -> Gap | None:
+    """The gap that a record is about; None if it is about none."""
+    if record.kind != Kind.THIN or not isinstance(record.upto, int) or not isinstance(record.events, int):
+        return None
+    if record.events < 1:  # a forger's, which would lead round in a circle
+        return None
+    return Gap(Link(record.upto - record.events, record.what), Link(record.upto, record.detail))
+
+
+def gaps_in(records: Iterable[AuditRecord]) -> dict[int, Gap]:
+    """The gaps that records are about."""
+    return {gap.before.seq: gap for record in records if (gap := gap_of(record)) is not None}
+
+
+Gaps = Mapping[int, Gap]
+"""By the number of the record before each."""
+NO_GAPS: Final[Gaps] = MappingProxyType({})
+
+
 class Proof(NamedTuple):
     """What a look at all records has shown."""
 
@@ -197,6 +230,8 @@ class Proof(NamedTuple):
     """The number of the first record that does not fit, or is missing; None if all fit."""
     why: str
     """What does not fit, for people; empty if all fits."""
+    records: int
+    """How many fit, from the first one on."""
 
     @property
     def fits(self) -> bool:
@@ -204,42 +239,98 @@ class Proof(NamedTuple):
         return not self.why
 
 
-def prove(entries: Iterable[Entry], start: Link | None, anchor: Link | None = None) -> Proof:
+def prove(entries: Iterable[Entry], start: Link | None, anchor: Link | None = None, gaps: Gaps = NO_GAPS) -> Proof:
     """Look whether each of `entries`, which come in their order, follows the one before.
 
     `start` is the place before the first one: BEFORE_ALL, or where the log was pruned. None: the first one is taken on
-    trust. An `anchor` that somebody has kept elsewhere has to be among them: it shows that the end is not missing.
+    trust. An `anchor` that somebody has kept elsewhere has to be among them: it shows that the end is not missing. `gaps`
+    are what records among them say: those records are looked at like all others, so the chain proves the gaps too.
     """
-    before, first, met = start, 0, anchor == start
+    walk = _Walk(start, anchor, gaps)
     for entry in entries:
+        if why := walk.step(entry):
+            return walk.proof(why)
+    return walk.proof("")
+
+
+class _Walk:
+    """One walk along the chain."""
+
+    def __init__(self, start: Link | None, anchor: Link | None, gaps: Gaps) -> None:
+        self._start = start
+        self._anchor = anchor
+        self._gaps = gaps
+        self._met = anchor == start
+        self._before = start
+        """The last place that fits, or was dropped."""
+        self._head = self._earlier = start or BEFORE_ALL
+        self._first = self._records = 0
+        self._wrong: int | None = None
+
+    def step(self, entry: Entry) -> str:
+        """Go on to a record. Returns why it does not fit; empty if it does."""
         found = entry.link
-        if before is None:
-            before, first = found, found.seq
-        else:
-            if found.seq != before.seq + 1:
-                why = _missing(before.seq, found.seq) if first else _not_there(before.seq, found.seq)
-                return Proof(first, before, before.seq + 1, why)
-            first = first or found.seq
-            if not _follows(before, entry):
-                why = f"record {found.seq} does not fit: it was changed, or what stood before it was"
-                return Proof(first, before, found.seq, why)
-            before = found
-        if anchor is not None and anchor.seq == found.seq:
-            if anchor != found:
-                why = f"record {found.seq} is not the one of the anchor: the log was written anew, up to it at least"
-                return Proof(first, before, found.seq, why)
-            met = True
-    head = before or BEFORE_ALL
-    if anchor is None or met:
-        return Proof(first, head, None, "")
-    if anchor.seq > head.seq:
-        why = f"the log ends with record {head.seq}, and the anchor is of record {anchor.seq}: the end is missing"
-        return Proof(first, head, head.seq + 1, why)
-    if start is not None and anchor.seq == start.seq:
-        why = f"record {anchor.seq}, which was pruned, is not the one of the anchor: the log was written anew"
-    else:
-        why = f"record {anchor.seq}, which the anchor is of, was pruned: the log begins with record {first}. Take a newer anchor"
-    return Proof(first, head, anchor.seq, why)
+        if self._before is not None:
+            if why := self._cross(self._before, found.seq):
+                return why
+            if not _follows(self._before, entry):
+                self._wrong = found.seq
+                return f"record {found.seq} does not fit: it was changed, or what stood before it was"
+        if why := self._meet(found):
+            return why
+        self._earlier = self._head
+        self._before = self._head = found
+        self._first = self._first or found.seq
+        self._records += 1
+        return ""
+
+    def _cross(self, before: Link, seq: int) -> str:
+        """Go over the gaps between the place `before` and the number `seq`, if there are any."""
+        while before.seq + 1 < seq and (gap := self._gaps.get(before.seq)) is not None:
+            if gap.before != before:
+                self._wrong = before.seq
+                if before == self._head and self._records:  # nothing else shows that it does not fit
+                    self._head, self._records = self._earlier, self._records - 1
+                return f"record {before.seq} does not fit: the record of what was dropped behind it has another hash"
+            if gap.last.seq >= seq:
+                self._wrong = seq
+                return f"record {seq} is there, and another one says that it was dropped"
+            before = self._before = gap.last
+            if why := self._meet(before):
+                return why
+        if before.seq + 1 == seq:
+            return ""
+        self._wrong = before.seq + 1
+        return _missing(before.seq, seq) if self._first else _not_there(before.seq, seq)
+
+    def _meet(self, place: Link) -> str:
+        """Note the anchor, if it is of this place."""
+        if self._anchor is None or self._anchor.seq != place.seq:
+            return ""
+        self._met = self._anchor == place
+        if self._met:
+            return ""
+        self._wrong = place.seq
+        return f"record {place.seq} is not the one of the anchor: the log was written anew, up to it at least"
+
+    def proof(self, why: str) -> Proof:
+        """What was found, up to here."""
+        if not why and not self._met and self._anchor is not None:
+            why = self._unmet(self._anchor.seq)
+        return Proof(self._first, self._head, self._wrong, why, self._records)
+
+    def _unmet(self, seq: int) -> str:
+        """Why the anchor, of the number `seq`, was not met."""
+        head, start = self._head.seq, self._start
+        if seq > head:
+            self._wrong = head + 1
+            return f"the log ends with record {head}, and the anchor is of record {seq}: the end is missing"
+        self._wrong = seq
+        if start is not None and seq == start.seq:
+            return f"record {seq}, which was pruned, is not the one of the anchor: the log was written anew"
+        if seq > self._first:
+            return f"record {seq}, which the anchor is of, was dropped from a flood. Take a newer anchor"
+        return f"record {seq}, which the anchor is of, was pruned: the log begins with record {self._first}. Take a newer anchor"
 
 
 def _follows(before: Link, entry: Entry) -> bool:

@@ -10,7 +10,7 @@ The file of JSON lines is written from the database, behind it. So it has every 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,8 @@ from ferry.registry.contract import StoreUnavailable
 from ferry.report import Report
 
 from .audit_file import AuditFile
-from .audit_rows import add, entries_after, last_link, prune, wanted_in
+from .audit_pruning import held, prune, room_taken, shares, thin
+from .audit_rows import add, entries_after, last_link, wanted_in
 from .engine import Store
 
 _TOO_QUICK: Final = "records come quicker than they can be written"
@@ -217,16 +218,50 @@ class AuditLog:
     # --- pruning, and the end
 
     async def prune(self, *, keep_seconds: float, keep: int) -> int:
-        """Drop records that are older than `keep_seconds`, and those past the last `keep`. Returns how many."""
-        now = self._clock.now()
-        work = partial(
-            prune, now=timestamp(now), before=timestamp(now - keep_seconds), keep=keep, most=limits.AUDIT_PRUNED
-        )
+        """Drop records that are older than `keep_seconds`, then those past `keep`: of whoever has most of them. A few more
+        than `keep` may stay (AUDIT_RUN). Returns how many were dropped."""
+        dropped = await self._prune(before=timestamp(self._clock.now() - keep_seconds))
+        excess = await self._store.run(room_taken) - keep
+        if excess >= limits.AUDIT_RUN:
+            thinned, excess = await self._thin(excess)
+            dropped += thinned
+        if excess >= limits.AUDIT_RUN:
+            dropped += await self._prune(before="", excess=excess)
+        return dropped
+
+    async def _prune(self, *, before: str, excess: int = 0) -> int:
+        now = timestamp(self._clock.now())
         dropped, some = 0, limits.AUDIT_PRUNED
-        while some == limits.AUDIT_PRUNED:  # the record of each round would be one more to drop
-            some = await self._store.run(work)
+        while some == limits.AUDIT_PRUNED:
+            some = await self._store.run(
+                partial(prune, now=now, before=before, excess=excess - dropped, most=limits.AUDIT_PRUNED)
+            )
             dropped += some
         return dropped
+
+    async def _thin(self, excess: int) -> tuple[int, int]:
+        """Drop records of whoever has most, until `excess` are fewer. Returns how many were dropped, and the excess that is
+        left."""
+        now, upto, dropped = timestamp(self._clock.now()), 0, 0
+        # each run of AUDIT_RUN records leaves one that says so
+        losing = shares(await self._held(), excess * limits.AUDIT_RUN // (limits.AUDIT_RUN - 1) + 1)
+        while excess > 0:
+            work = partial(thin, now=now, after=upto, losing=losing, excess=excess, most=limits.AUDIT_PRUNED)
+            if (done := await self._store.run(work)) is None:
+                break
+            upto, lost = done.upto, done.lost.total()
+            dropped, excess = dropped + lost, excess - lost + done.added
+            losing -= done.lost
+        return dropped, excess
+
+    async def _held(self) -> Counter[str]:
+        """How many records each holder has. The database does other work in between."""
+        found = Counter[str]()
+        after, some = await self._store.run(partial(held, after=0, most=limits.AUDIT_PIECE))
+        while after:
+            found += some
+            after, some = await self._store.run(partial(held, after=after, most=limits.AUDIT_PIECE))
+        return found
 
     def close(self) -> None:
         """Close the file, after the last `flush`."""

@@ -1,12 +1,12 @@
-"""The statements on the table of the audit log: to add records, to prune them, to read them. Each function is a
-transaction, or a part of one."""
+"""The statements on the table of the audit log: to add records, and to read them. Each function is a transaction, or a part
+of one. `audit_pruning` has those that drop records."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from ferry.protocol.audit import BEFORE_ALL, AuditRecord, Entry, Kind, Link, Outcome, Wanted, chained
+from ferry.protocol.audit import BEFORE_ALL, AuditRecord, Entry, Gaps, Kind, Link, Outcome, Wanted, chained, gaps_in
 
 from .dialect import Connection
 
@@ -15,11 +15,10 @@ _ADD: Final = """
         hash)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _LAST: Final = "SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1"
-_FIRST: Final = "SELECT coalesce(min(seq), 0) FROM audit"
-_PRUNED: Final = "SELECT upto, detail FROM audit WHERE upto IS NOT NULL ORDER BY upto DESC LIMIT 1"
-_YOUNG: Final = "SELECT seq FROM audit WHERE time >= ? ORDER BY seq LIMIT 1"
-_HASH: Final = "SELECT hash FROM audit WHERE seq = ?"
-_DROP: Final = "DELETE FROM audit WHERE seq <= ?"
+_PRUNED: Final = "SELECT upto, detail FROM audit WHERE kind = 'prune' ORDER BY upto DESC LIMIT 1"
+_THINNED: Final = """
+    SELECT time, kind, outcome, identity, key, peer, connection, what, rule, detail, up, down, milliseconds, events, upto
+    FROM audit WHERE kind = 'thin'"""
 _ENTRIES: Final = """
     SELECT seq, hash, time, kind, outcome, identity, key, peer, connection, what, rule, detail, up, down, milliseconds, events, upto
     FROM audit WHERE seq > ? ORDER BY seq LIMIT ?"""
@@ -58,22 +57,9 @@ def add(connection: Connection, records: Sequence[AuditRecord], *, installation:
     return link
 
 
-def prune(connection: Connection, *, now: str, before: str, keep: int, most: int) -> int:
-    """Drop the records before the first one that is not older than `before`, and those past the last `keep`: `most` at
-    once. A record says what was dropped. Returns how many were."""
-    last = last_link(connection)
-    first = int(connection.execute(_FIRST).fetchone()[0])
-    young = connection.execute(_YOUNG, (before,)).fetchall()
-    old = young[0][0] - 1 if young else last.seq
-    upto = min(max(old, last.seq - keep), first + most - 1, last.seq)
-    if not first or upto < first:
-        return 0
-    (dropped_hash,) = connection.execute(_HASH, (upto,)).fetchone()
-    count = upto - first + 1
-    record = AuditRecord(now, Kind.PRUNE, Outcome.OK, detail=dropped_hash, events=count, upto=upto)
-    add(connection, [record], installation="")
-    connection.execute(_DROP, (upto,))
-    return count
+def gaps_of(connection: Connection) -> Gaps:
+    """The runs of records that were dropped from between others."""
+    return gaps_in(AuditRecord(*row) for row in connection.execute(_THINNED))
 
 
 def entries_after(connection: Connection, seq: int, most: int) -> list[Entry]:

@@ -108,7 +108,7 @@ CREATE TABLE connections (
 CREATE INDEX ix_connections_started ON connections (started);
 CREATE INDEX ix_connections_identity ON connections (identity);
 
--- The audit log: `ferry.protocol.audit` says what a record and its hash are. `upto` is set in records of pruning.
+-- The audit log: `ferry.protocol.audit` says what a record and its hash are. `upto` is set in records of what was dropped.
 CREATE TABLE audit (
     seq INTEGER NOT NULL,
     time TEXT NOT NULL,
@@ -129,12 +129,14 @@ CREATE TABLE audit (
     hash TEXT NOT NULL,
     CONSTRAINT pk_audit PRIMARY KEY (seq)
 );
-CREATE INDEX ix_audit_upto ON audit (upto) WHERE upto IS NOT NULL;
+CREATE INDEX ix_audit_pruned ON audit (upto) WHERE kind = 'prune';
+CREATE INDEX ix_audit_thinned ON audit (upto) WHERE kind = 'thin';
 -- Records are only added, at the end. Without the third trigger, INSERT OR REPLACE would delete without the second one.
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit
     BEGIN SELECT RAISE(ABORT, 'records of the audit log are never changed'); END;
 CREATE TRIGGER audit_is_not_deleted BEFORE DELETE ON audit
-    WHEN old.seq > (SELECT coalesce(max(upto), 0) FROM audit WHERE upto IS NOT NULL)
+    WHEN old.seq > (SELECT coalesce(max(upto), 0) FROM audit WHERE kind = 'prune')
+    AND NOT EXISTS (SELECT 1 FROM audit WHERE kind = 'thin' AND upto >= old.seq AND upto - events < old.seq)
     BEGIN SELECT RAISE(ABORT, 'a record of the audit log is dropped only after a record says so'); END;
 CREATE TRIGGER audit_is_only_added_to BEFORE INSERT ON audit
     WHEN new.seq <= (SELECT coalesce(max(seq), 0) FROM audit)
