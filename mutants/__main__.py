@@ -30,7 +30,11 @@ def main() -> int:
         print(f"{len(wanted)} mutants")
         return 0
     known = survivors.read()
-    run = Run(sites, _files(sites, wanted, everything=len(wanted) == len(sites)), known)
+    run = Run(
+        sites,
+        _files(sites, wanted, everything=options.all_tests or bool(options.sample) or len(wanted) == len(sites)),
+        known,
+    )
     if not options.again:
         run.recall(wanted)
     if left := [number for number in wanted if number not in run.verdicts]:
@@ -54,6 +58,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kind", action="append", help="guard, operand, bound, limit, verdict, flag or demand")
     parser.add_argument("--at", action="append", type=int, metavar="LINE", help="only what stands on this line")
     parser.add_argument("--sample", type=int, metavar="N", help="only so many of them, drawn at random")
+    parser.add_argument(
+        "--all-tests",
+        action="store_true",
+        help="ask each test that comes to a mutant, as for a sample or for all of them; else those that speak for its module",
+    )
     parser.add_argument("--seed", type=int, default=1, help="which ones those are (1)")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processors to use (1)")
     parser.add_argument(
@@ -96,7 +105,7 @@ def _wanted(sites: Numbered, options: argparse.Namespace) -> list[int]:
 
 
 def _files(sites: Numbered, wanted: Sequence[int], *, everything: bool) -> list[str]:
-    """Files of tests to ask: all for all mutants, else those that speak for the ones that are wanted."""
+    """Files of tests to ask: all of them, or those that speak for the mutants that are wanted."""
     if everything:
         files = sorted(str(file.relative_to(ROOT)) for file in (ROOT / "tests").rglob("test_*.py"))
     else:
