@@ -7,12 +7,16 @@ from collections.abc import Sequence
 from ferry.errors import Refusal
 from ferry.names import Fingerprint
 from ferry.policy.keys import KeyLine
+from ferry.policy.shut_lines import ShutLine
 from ferry.protocol.certificates import Certificate
 from ferry.ssh.access_lines import Found
 
 
 class AccessStandIn:
     """What its heirs leave out."""
+
+    def shut_lines_of(self, _fingerprint: Fingerprint) -> Sequence[ShutLine]:
+        return ()
 
     def lines_for(self, _certificate: Certificate, _user: str) -> Sequence[KeyLine]:
         return ()

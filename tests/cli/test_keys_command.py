@@ -112,6 +112,22 @@ def test_ports_are_each_machines_own_and_those_of_lines_too(stopped: Stopped, ne
     assert [row["ports"] for row in listed] == [[stopped.first], *([row["port"] for row in of] for of in ports)]
 
 
+def test_a_port_in_a_line_that_lets_nobody_in_is_not_given_away(
+    stopped: Stopped, key: Path, new_key: Callable[[], Path]
+) -> None:
+    """Else two machines have it when the line is mended, enabled, or gets its port-forwarding."""
+    others = [public(new_key()) for _ in range(4)]
+    stopped.file.write_text(
+        f'restrict,port-forwarding,permitlisten="localhost:{stopped.first}",permitopen="any:any" {others[0]} a\n'
+        f'#disabled restrict,port-forwarding,permitlisten="{stopped.first + 1}" {others[1]} name=web-2\n'
+        f'restrict,permitlisten="localhost:{stopped.first + 2}" {others[2]} c\n'
+        f'restrict, port-forwarding,permit-listen="localhost:{stopped.first + 3}" {others[3]} d\n'
+    )
+    assert stopped.json("add", "web-1", public(key), "--listen", "ssh")["ports"] == [
+        {"label": "ssh", "port": stopped.first + 4}
+    ]
+
+
 def test_lines_with_mistakes_are_noted_beside_the_list(stopped: Stopped, key: Path) -> None:
     stopped.file.write_text(f"{public(key)} name=web-1\nnonsense\nrestrct {public(key)}\n")
     ran = stopped.keys()

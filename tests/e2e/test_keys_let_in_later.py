@@ -187,7 +187,7 @@ def test_a_line_that_cannot_be_added_is_printed(
     done = allow(closed, fingerprint(key))
     assert done.code == 1
     assert done.out.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
-    assert "cannot be written" in done.err
+    assert "it is not a file" in done.err
     assert "add the line above" in done.err
 
 
@@ -203,7 +203,8 @@ def test_a_pipe_in_the_place_of_the_file_holds_nothing_up(
     done = allow(closed, fingerprint(key))
     assert done.code == 1
     assert done.out.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
-    assert f"{allowed} cannot be written (it is not a file): correct access.keys" in done.err
+    assert f"{allowed} cannot be read (it is not a file" in done.err
+    assert "correct access.keys" in done.err
 
 
 def test_the_file_is_that_of_the_configuration_and_of_the_gateway_that_runs(
@@ -223,6 +224,61 @@ def test_the_file_is_that_of_the_configuration_and_of_the_gateway_that_runs(
     assert (allowed.read_text(), other.read_text()) == (before, "")
     assert ferry("allow", fingerprint(key), "--config", config, cwd=tmp_path).code == 0
     assert len(allowed.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("before", "says"),
+    [
+        ('restrict,port-forwarding,permitopen="any:any" ', "and is refused: permitopen=\"any:any\": 'any' is no port"),
+        ("restrict, port-forwarding ", "and is refused: a blank stands between options"),
+        ("#disabled restrict ", "and is disabled: `ferry keys enable web-1` lets it in again"),
+    ],
+)
+def test_a_key_whose_line_lets_nobody_in_gets_no_second_line_without_its_options(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path, before: str, says: str
+) -> None:
+    """A restricted line with a slip of the pen became an unrestricted one."""
+    allowed = file_of_keys(tmp_path)
+    content = f"{allowed.read_text()}\n{before}{key.with_suffix('.pub').read_text().strip()} name=web-1\n"
+    allowed.write_text(content)
+    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
+    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    told = f"{allowed}, line 2 has this key, {says}"
+    assert told in " ".join(allow(closed).out.split())
+    (listed,) = json.loads(allow(closed, "--json").out)
+    assert listed["shut"][0].startswith(told)
+    done = allow(closed, fingerprint(key), "web-1")
+    assert (done.code, done.out, allowed.read_text()) == (1, "", content)
+    assert told in " ".join(done.err.split())
+
+
+def test_a_key_that_stands_in_a_file_already_gets_no_second_line(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    allowed = file_of_keys(tmp_path)
+    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
+    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    assert allow(closed, fingerprint(key)).code == 0
+    before = allowed.read_text()
+    again = allow(closed, fingerprint(key))
+    assert (again.code, allowed.read_text()) == (1, before)
+    assert f"the key stands in {allowed}, line 2 already" in " ".join(again.err.split())
+
+
+def test_a_file_is_not_filled_up_until_none_of_its_keys_counts(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+) -> None:
+    """`ferry allow` appended beside the lock and the bounds of `ferry keys`."""
+    allowed = file_of_keys(tmp_path)
+    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
+    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    with allowed.open("a") as file:
+        file.write("\n" + "#" * (4 * 1024 * 1024 - 20 - file.tell()))
+    size = allowed.stat().st_size
+    done = allow(closed, fingerprint(key))
+    assert (done.code, allowed.stat().st_size) == (1, size)
+    assert "would be larger than 4 MiB, so that none of its keys counts" in " ".join(done.err.split())
+    assert done.out.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
 
 
 @needs_root
@@ -254,7 +310,7 @@ def test_root_adds_no_key_behind_a_link_of_another_user(
         assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
         done = allow(closed, fingerprint(key))
         assert (done.code, roots.read_text()) == (1, "# of root\n")
-        assert "cannot be written by nobody, whose folder it is (Permission denied): add the line above" in done.err
+        assert "ferry_allow.keys is a symbolic link: write the file itself into access.keys: add the line" in done.err
         (keys / "ferry_allow.keys").unlink()
         assert allow(closed, fingerprint(key)).code == 0
         assert (keys / "ferry_allow.keys").stat().st_uid == NOBODY

@@ -20,6 +20,7 @@ from ferry.protocol.authorized_keys import (
     parse_key,
     parse_line,
     rsa_bits,
+    shut_key,
 )
 from ferry.protocol.key_options import NO_OPTIONS
 from known_system import KNOWN
@@ -202,3 +203,33 @@ def test_any_file_gives_keys_or_reasons(text: str) -> None:
 @given(st.binary(max_size=100), st.binary(max_size=100))
 def test_fingerprints_tell_keys_apart(one: bytes, other: bytes) -> None:
     assert (fingerprint_of(one) == fingerprint_of(other)) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("before", "name", "ports"),
+    [
+        ('restrict,permitlisten="localhost:21003",permitopen="any:any" ', "web-3", (21003,)),
+        ('restrict, port-forwarding,permitlisten="[::1]:21009" , permitlisten=21010 ', "web-3", (21009, 21010)),
+        ('restrict,permit-listen="localhost:21017" ', "web-3", (21017,)),
+        ('command="echo ssh-ed25519 AAAA",permitlisten="localhost:0",permitlisten="99999" ', "web-3", ()),
+        ('permitlisten="blog:*",from="10.0.0.1/8" ', "web-3", ()),
+        ("", "web 3 name=two", ()),
+    ],
+)
+def test_the_key_of_a_line_that_lets_nobody_in_is_read(before: str, name: str, ports: tuple[int, ...]) -> None:
+    line = f"{before}{KEY} root@web-3 name={name}"
+    key = shut_key(line)
+    assert key is not None
+    assert (key.fingerprint, key.name, key.ports) == (
+        fingerprint_of(BLOB), name if " " not in name else None, ports,
+    )  # fmt: skip
+    assert [bad.key for bad in parse_file(line, KNOWN)[1]] == [key]
+
+
+@pytest.mark.parametrize("line", ["", "rubbish", "ssh-ed25519", "ssh-ed25519 !!!", f"ssh-rsa {ENCODED}", f"x{KEY}"])
+def test_a_line_without_a_key_has_none(line: str) -> None:
+    assert shut_key(line) is None
+
+
+def test_a_huge_line_of_permits_is_read_in_a_moment() -> None:
+    assert shut_key("permitlisten=:" * 250_000 + f" {KEY}") is not None

@@ -26,6 +26,9 @@ class OneLine:
     def ports(self) -> Mapping[int, Sequence[PortLine]]:
         return {self.port: self.lines_with_port(self.port)}
 
+    def ports_in_vain(self) -> Mapping[int, Sequence[PortLine]]:
+        return {}
+
 
 async def any_port(client: RawClient) -> int:
     """Ask for a port, and give it back."""

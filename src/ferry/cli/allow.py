@@ -11,16 +11,16 @@ import typer
 
 from ferry.errors import FerryError, InvalidInput
 from ferry.names import parse_label
-from ferry.ownership import other_owner_on_the_way, rights_of, user_name
 from ferry.protocol.authorized_keys import parse_key
+from ferry.protocol.key_edits import appended
 from ferry.protocol.key_paths import parse_key_path
-from ferry.regular_files import NotAFile, open_regular
 
 from .client import Gateway
 from .key_file import file_for, key_files
+from .key_lines import Mistaken, lines_in, rewrite
 from .locate import find_running
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import print_json, quiet_pipe, safe
+from .output import folded, print_json, quiet_pipe, safe
 
 _PREFIX: Final = "SHA256:"
 
@@ -42,8 +42,8 @@ def allow(
 
     The gateway remembers the last refused keys until it restarts. A client only offered them: it proves that it holds
     one when it logs in. The file is that of the configuration, which must be what the running gateway uses. Exit codes: 0
-    when the key was added or the keys were listed, 1 when the gateway has not seen the key, has seen it with several login names (--user says which), uses another file, or the file
-    cannot be written (the line to add is printed then), 2 for an invalid fingerprint or name.
+    when the key was added or the keys were listed, 1 when the gateway has not seen the key, has seen it with several login names (--user says which), uses another file, when a line of
+    the files has the key (the line and what to write there are named), or the file cannot be written (the line to add is printed then), 2 for an invalid fingerprint or name.
     """
     as_json = as_json or output is Output.JSON
     if name is not None:
@@ -67,18 +67,18 @@ def allow(
         raise InvalidInput(
             f"{safe(files[0])} has a file for each login name, in which a key has no name: leave out {safe(name)}"
         )
-    owner = other_owner_on_the_way(path)
     try:
-        with rights_of(owner):
-            _append(path, line)
-    except OSError as error:
+        stands = _line_with(key["fingerprint"], [Path(file) for file in files])
+        if not stands:
+            rewrite(path, lambda text: appended(text, line), make=True)
+    except FerryError as error:
         if as_json:
             print_json({"fingerprint": key["fingerprint"], "file": None, "line": line})
         else:
             typer.echo(line)
-        whose = "" if owner is None else f" by {user_name(owner)}, whose folder it is"
-        fix = "correct access.keys, and add" if isinstance(error, NotAFile) else "add"
-        raise FerryError(f"{path} cannot be written{whose} ({error.strerror}): {fix} the line above to it") from None
+        raise FerryError(f"{error}: add the line above to {path}") from None
+    if stands:
+        raise FerryError(stands)
     with suppress(FerryError):  # the key is in the file, whether the audit log has a record of it or not
         Gateway(running.state).post("allowed", {"fingerprint": key["fingerprint"], "file": str(path)})
     if as_json:
@@ -98,6 +98,8 @@ def _list(keys: list[dict[str, Any]], *, as_json: bool) -> None:
                 algorithm = key["line"].partition(" ")[0]
                 where = f"{_users(key)}@{safe(key['host'])}"
                 typer.echo(f"{key['fingerprint']}  {algorithm}  {where}  {key['at']}  offered, not proven")
+                for why in key.get("shut", ()):
+                    typer.echo(folded(why, "  "))
 
 
 def _users(key: dict[str, Any]) -> str:
@@ -118,12 +120,19 @@ def _find(keys: list[dict[str, Any]], fingerprint: str) -> dict[str, Any]:
     raise FerryError(f"{safe(fingerprint)} is a part of a fingerprint: write all of it, as the client shows it")
 
 
-def _append(path: Path, line: str) -> None:
-    """Add a line, also behind a last line without an end. The user of the service must be able to read a new file, and
-    public keys are no secret."""
-    new = not path.exists()
-    with os.fdopen(open_regular(path, os.O_RDWR | os.O_APPEND | os.O_CREAT), "r+b") as file:
-        if new:
-            os.fchmod(file.fileno(), 0o644)
-        text = file.read()
-        file.write((b"" if not text or text.endswith(b"\n") else b"\n") + line.encode() + b"\n")
+def _line_with(fingerprint: str, files: list[Path]) -> str:
+    """The line of the files that has the key, and what to do there; empty if there is none. A second line without options
+    would let it do what the first one forbids. Raises FerryError if a file cannot be read."""
+    mistakes: list[Mistaken] = []
+    lines = lines_in(files, mistakes)
+    for one in mistakes:
+        if one.key is not None and one.key.fingerprint == fingerprint:
+            return f"{one.place} has this key, and is refused: {one.why}: correct that line, and add no other"
+    for line in lines:
+        if line.key.fingerprint != fingerprint:
+            continue
+        if line.disabled:
+            name = line.name or fingerprint
+            return f"{line.place} has this key, and is disabled: `ferry keys enable {name}` lets it in again"
+        return f"the key stands in {line.place} already: the gateway reads a changed file within a second"
+    return ""

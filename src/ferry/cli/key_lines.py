@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 from ferry import limits
 from ferry.errors import FerryError, InvalidInput
 from ferry.ownership import other_owner_on_the_way, rights_of, user_name
-from ferry.protocol.authorized_keys import AuthorizedKey, parse_line
+from ferry.protocol.authorized_keys import AuthorizedKey, ShutKey, parse_line, shut_key
 from ferry.protocol.key_edits import edited, enabled_line, is_disabled
 from ferry.protocol.key_paths import AccessPaths
 from ferry.regular_files import open_regular, read_regular
@@ -53,9 +53,31 @@ class FileLine(NamedTuple):
         return f"{self.path}, line {self.number}"
 
 
-def lines_in(paths: Sequence[Path], mistakes: list[str] | None = None) -> list[FileLine]:
-    """The lines with keys in the files of `access.keys`, those that are out of force too. The places of lines with
-    mistakes, which let nobody in, are added to `mistakes`. Raises FerryError if a file cannot be read."""
+class Mistaken(NamedTuple):
+    """A line with a mistake, which lets nobody in."""
+
+    path: Path
+    number: int
+    """From 1."""
+    text: str
+    """As it stands in the file."""
+    why: str
+    """The mistake, with what to write."""
+    key: ShutKey | None
+    """None: no key can be read in it."""
+    name: str | None
+    """The name of the identity that it would have."""
+    user: str | None
+    """The only login name for which it would count."""
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}, line {self.number}"
+
+
+def lines_in(paths: Sequence[Path], mistakes: list[Mistaken] | None = None) -> list[FileLine]:
+    """The lines with keys in the files of `access.keys`, those that are out of force too. Those with mistakes are added to
+    `mistakes`. Raises FerryError if a file cannot be read."""
     found: list[FileLine] = []
     for path in paths:
         with _rights(path):
@@ -74,9 +96,11 @@ def lines_in(paths: Sequence[Path], mistakes: list[str] | None = None) -> list[F
             for number, line in enumerate(text.split("\n"), 1):
                 try:
                     key = _key_of(line)
-                except InvalidInput:
+                except InvalidInput as error:
                     if mistakes is not None:
-                        mistakes.append(f"{stamp.path}, line {number}")
+                        shut = shut_key(line)
+                        name = (shut.name if shut else None) or stamp.name
+                        mistakes.append(Mistaken(stamp.path, number, line, str(error), shut, name, stamp.user))
                     continue
                 if key is not None:
                     name = key.name or stamp.name

@@ -22,7 +22,7 @@ from ferry.regular_files import read_regular
 from ferry.this_host import THIS_HOST
 
 from .key_file import file_for
-from .key_lines import FileLine, change_lines, lines_in, rewrite
+from .key_lines import FileLine, Mistaken, change_lines, lines_in, rewrite
 from .keys_door import Door
 from .keys_texts import Machine, listening
 from .output import Column, age, print_json, print_note, print_table, quiet_pipe, safe
@@ -42,7 +42,7 @@ KEYS: Final = (
 def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     """Each key of the files, with what the gateway knows of it."""
     known = {one["fingerprint"]: one for one in door.known_keys()}
-    mistakes: list[str] = []
+    mistakes: list[Mistaken] = []
     lines = lines_in([Path(file) for file in door.files], mistakes)
     found = [_row(line, known.get(line.key.fingerprint)) for line in lines if name is None or _is(line, name)]
     there = {line.key.fingerprint for line in lines}
@@ -55,9 +55,7 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
         raise _unknown(name, lines)
     if mistakes:
         more = f" and {len(mistakes) - 1} more" if len(mistakes) > 1 else ""
-        text = (
-            f"{safe(mistakes[0])}{more}: with a mistake, so it lets nobody in: `ferry check-config` says what to write"
-        )
+        text = f"{safe(mistakes[0].place)}{more}: with a mistake, so it lets nobody in: `ferry check-config` says what to write"
         print_note(text, as_json=as_json)
     with quiet_pipe():
         if as_json:

@@ -303,6 +303,9 @@ class RefusedKeyInfo(ApiModel):
     user: str = Field(description="The last login name with it.")
     users: list[str] = Field(description="The last login names with it. Whoever knows the key can add one.")
     at: Moment
+    shut: list[str] = Field(
+        default=[], description="The lines of the key files that have it and let nobody in, each with what to do."
+    )
 
 
 class RefusedKeyList(ApiModel):

@@ -79,7 +79,8 @@ class Fleet:
         key = Fingerprint(wanted.fingerprint)
         others = frozenset(
             port
-            for port, lines in settings.lines.ports().items()
+            for named in (settings.lines.ports(), settings.lines.ports_in_vain())
+            for port, lines in named.items()
             if any(line.fingerprint != key and line.line.name != name for line in lines)
         )
         ports = await self.store.enrol(

@@ -212,6 +212,7 @@ class OperatorView:
                 user=key.users[-1],
                 users=list(key.users),
                 at=moment(key.at),
+                shut=[each.reason for each in self.ssh.login.access.shut_lines_of(key.fingerprint)],
             )
             for key in self.ssh.refused_keys
         ]

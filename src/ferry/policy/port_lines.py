@@ -51,12 +51,19 @@ class PortLines(Protocol):
         """Every port that is named."""
         ...
 
+    def ports_in_vain(self) -> Mapping[int, Sequence[PortLine]]:
+        """The ports that lines name and do not keep: refused and disabled ones, and those that turn forwards off."""
+        ...
+
 
 def ports_of(line: KeyLine) -> list[int]:
     """The ports of the gateway that a line names, in its order. A pattern for ports names none, and neither does a line
     that turns forwards off."""
-    if line.options.forwards_off:
-        return []
+    return [] if line.options.forwards_off else ports_named(line)
+
+
+def ports_named(line: KeyLine) -> list[int]:
+    """The same, whether the line turns forwards off or not."""
     return list(dict.fromkeys(permit.port for permit in line.options.permit_listen if permit.port and _is_bind(permit)))
 
 
@@ -126,6 +133,9 @@ class NoPortLines:
         return ()
 
     def ports(self) -> Mapping[int, Sequence[PortLine]]:
+        return _NONE
+
+    def ports_in_vain(self) -> Mapping[int, Sequence[PortLine]]:
         return _NONE
 
 

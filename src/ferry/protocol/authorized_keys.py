@@ -16,6 +16,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -46,6 +47,12 @@ RSA_BITS = range(2048, 8193)
 _RSA = "ssh-rsa"
 _BLANKS = " \t"
 _MOST_FIELDS = max(_FIELDS.values())
+_KEYS_IN_LINE = re.compile(
+    rf"(?:(?<=[ \t])|^)({'|'.join(map(re.escape, _FIELDS))})[ \t]+([A-Za-z0-9+/]+=*)(?=[ \t]|$)(?=([^\n]*))"
+)
+_MOST_KEYS_IN_LINE = 4
+_PORTS = range(1, 65536)
+_PORTS_IN_OPTIONS = re.compile(r'permit[-_]?listen\w*\s*=\s*"?(?:[^",]{0,1024}:)?([0-9]{1,5})(?![0-9])', re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,18 @@ class AuthorizedKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ShutKey:
+    """The key of a line that lets nobody in, as far as it can be read. It gives no right."""
+
+    algorithm: str
+    fingerprint: Fingerprint
+    name: str | None
+    """From `name=` in the comment."""
+    ports: tuple[int, ...]
+    """The ports in what looks like `permitlisten=`."""
+
+
+@dataclass(frozen=True, slots=True)
 class BadLine:
     """A line that was refused: its number from 1, and the reason with what to write instead."""
 
@@ -67,6 +86,8 @@ class BadLine:
     why: str
     detail: str
     """The reason for the log, without any text of the line that may be secret."""
+    key: ShutKey | None = None
+    """None: no key can be read in it."""
 
 
 def fingerprint_of(blob: bytes) -> Fingerprint:
@@ -120,8 +141,29 @@ def parse_file(text: str, system: System) -> tuple[list[tuple[int, AuthorizedKey
             room[key.fingerprint] = room.get(key.fingerprint, _Room()).with_line(size)
             keys.append((number, key))
         except InvalidInput as error:
-            bad.append(BadLine(number, str(error), error.detail))
+            bad.append(BadLine(number, str(error), error.detail, shut_key(line)))
     return keys, bad
+
+
+def shut_key(line: str) -> ShutKey | None:
+    """The key in a line that lets nobody in, whatever is wrong with its options; None if it has none."""
+    for found in islice(_KEYS_IN_LINE.finditer(line), _MOST_KEYS_IN_LINE):
+        algorithm, encoded, comment = found.groups()
+        try:
+            blob = decoded(encoded)
+        except InvalidInput:
+            continue
+        fields = _fields(blob)
+        if fields[:1] != [algorithm.encode()] or len(fields) != _FIELDS[algorithm]:
+            continue
+        try:
+            name = _name_in(comment)
+        except InvalidInput:
+            name = None
+        options = line[: min(found.start(), limits.KEY_LINE_BYTES)]
+        ports = dict.fromkeys(map(int, _PORTS_IN_OPTIONS.findall(options)))
+        return ShutKey(algorithm, fingerprint_of(blob), name, tuple(port for port in ports if port in _PORTS))
+    return None
 
 
 def numbered(text: str) -> Iterator[tuple[int, str]]:

@@ -3,7 +3,7 @@ stay as they are."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from ferry.errors import InvalidInput
@@ -28,6 +28,14 @@ def enabled_line(line: str) -> str:
 def is_disabled(line: str) -> bool:
     """Whether `disabled_line` has made it."""
     return line.lstrip(" \t").startswith(DISABLED)
+
+
+def disabled_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a file that `disabled_line` has made, as they were before, with their numbers from 1."""
+    if DISABLED in text:
+        for number, line in enumerate(text.split("\n"), 1):
+            if is_disabled(line):
+                yield number, enabled_line(line).strip(" \t\r")
 
 
 def with_key(line: str, algorithm: str, encoded: str) -> str:

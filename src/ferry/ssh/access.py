@@ -12,6 +12,7 @@ from ferry.policy import certificates
 from ferry.policy.allowance import Allowance
 from ferry.policy.keys import ANY_KEY, Caller, KeyLine, log_in
 from ferry.policy.port_lines import NoPortLines, PortLine, PortLines
+from ferry.policy.shut_lines import ShutLine
 from ferry.protocol.certificates import Certificate
 from ferry.protocol.key_paths import AccessPaths
 from ferry.report import Report
@@ -57,6 +58,10 @@ class KeyAccess(Protocol):
 
     def lines_of(self, fingerprint: Fingerprint, /) -> Sequence[KeyLine]:
         """The lines of a key, in the order in which they decide; none: it may not log in."""
+        ...
+
+    def shut_lines_of(self, fingerprint: Fingerprint, /) -> Sequence[ShutLine]:
+        """The lines that have this key and let nobody in: refused or disabled ones."""
         ...
 
     def lines_for(self, certificate: Certificate, user: str, /) -> Sequence[KeyLine]:
@@ -124,6 +129,9 @@ class Anyone(NoPortLines):
     def revocation_of(self, _fingerprint: Fingerprint, _certificate: Certificate | None) -> Refusal | None:
         return None
 
+    def shut_lines_of(self, _fingerprint: Fingerprint) -> Sequence[ShutLine]:
+        return ()
+
     def read(self) -> None:
         """There is nothing to read."""
 
@@ -168,6 +176,12 @@ class AuthorizedKeys:
 
     def ports(self) -> Mapping[int, Sequence[PortLine]]:
         return self._found.ports
+
+    def ports_in_vain(self) -> Mapping[int, Sequence[PortLine]]:
+        return self._found.ports_in_vain
+
+    def shut_lines_of(self, fingerprint: Fingerprint) -> Sequence[ShutLine]:
+        return self._found.shut.get(fingerprint, ())
 
     @property
     def problem(self) -> str:

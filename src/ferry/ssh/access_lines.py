@@ -12,7 +12,10 @@ from ferry.names import Fingerprint
 from ferry.policy.authorities import Authorities
 from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import PortLine, ports_in
-from ferry.protocol.authorized_keys import BadLine, parse_ca_file, parse_file
+from ferry.policy.shut_lines import ShutLine, ports_in_vain
+from ferry.protocol.authorized_keys import BadLine, ShutKey, parse_ca_file, parse_file, shut_key
+from ferry.protocol.key_edits import disabled_lines
+from ferry.protocol.key_options import NO_OPTIONS
 from ferry.protocol.key_paths import AccessPaths, Role
 from ferry.protocol.principals import parse_principals
 from ferry.protocol.revocations import Revocations
@@ -42,6 +45,10 @@ class Found:
     rejected: list[Rejected] = field(default_factory=list)
     ports: dict[int, list[PortLine]] = field(default_factory=dict)
     """The lines that name a port in `permitlisten=`."""
+    shut: dict[Fingerprint, tuple[ShutLine, ...]] = field(default_factory=dict)
+    """The lines of each key that let nobody in."""
+    ports_in_vain: dict[int, list[PortLine]] = field(default_factory=dict)
+    """The lines that name a port in `permitlisten=`, and do not keep it."""
     authorities: Authorities = field(default_factory=Authorities)
     revoked: Revocations | None = NOTHING_REVOKED
     """None: the list cannot be read, so that nobody may log in."""
@@ -82,7 +89,18 @@ def _read_once(paths: AccessPaths, listing: Listing) -> Found:
         why = next((each for each in reading.rejected if each.path == paths.revoked), "")
         unreadable = f"{Role.REVOKED}: {why or f'{paths.revoked}: {_GONE}'}"
         reading.rejected.append(whole(paths.revoked, _NOBODY))
-    return Found(listing, lines, reading.rejected, ports_in(lines.items()), reading.authorities, revoked, unreadable)
+    shut = {key: tuple(of_key) for key, of_key in reading.shut.items()}
+    return Found(
+        listing,
+        lines,
+        reading.rejected,
+        ports_in(lines.items()),
+        shut,
+        ports_in_vain(lines.items(), shut),
+        reading.authorities,
+        revoked,
+        unreadable,
+    )
 
 
 @dataclass(slots=True)
@@ -92,6 +110,7 @@ class _Reading:
     rejected: list[Rejected]
     authorities: Authorities
     lines: dict[Fingerprint, list[KeyLine]] = field(default_factory=dict)
+    shut: dict[Fingerprint, list[ShutLine]] = field(default_factory=dict)
     revoked: Revocations | None = None
 
     def read(self, stamp: Stamp) -> None:
@@ -126,9 +145,15 @@ class _Reading:
     def _keys(self, stamp: Stamp, text: str) -> None:
         keys, bad = parse_file(text, THIS_HOST)
         self._tell(stamp, bad)
+        for each in bad:
+            self._shut(stamp, each.number, each.key, each.why)
+        for number, body in disabled_lines(text):
+            self._shut(stamp, number, shut_key(body), "")
         for number, key in keys:
             if stamp.user is not None and key.name is not None:
                 self.rejected.append(Rejected(stamp.path, number, _NAME_OF_ANOTHER, _NAME_OF_ANOTHER))
+                shut = ShutKey(key.algorithm, key.fingerprint, None, ())
+                self._shut(stamp, number, shut, _NAME_OF_ANOTHER)
             elif key.options.cert_authority:
                 self.authorities.add_line(
                     key.fingerprint, KeyLine(None, key.options, stamp.user, str(stamp.path), number)
@@ -136,6 +161,11 @@ class _Reading:
             else:
                 line = KeyLine(key.name or stamp.name, key.options, stamp.user, str(stamp.path), number)
                 self.lines.setdefault(key.fingerprint, []).append(line)
+
+    def _shut(self, stamp: Stamp, number: int, key: ShutKey | None, why: str) -> None:
+        if key is not None:
+            line = KeyLine(key.name or stamp.name, NO_OPTIONS, stamp.user, str(stamp.path), number)
+            self.shut.setdefault(key.fingerprint, []).append(ShutLine(key, line, why))
 
     def _cas(self, stamp: Stamp, text: str) -> None:
         keys, bad = parse_ca_file(text)

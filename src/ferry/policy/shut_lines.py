@@ -1,0 +1,56 @@
+"""Lines of key files that have a key and let nobody in: they are refused for a mistake, or disabled. Who asks about such a
+key hears of its line, and the ports that it names are given to nobody else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ferry.names import Fingerprint
+from ferry.protocol.authorized_keys import ShutKey
+
+from .keys import KeyLine
+from .port_lines import PortLine, ports_named
+
+
+class ShutLine(NamedTuple):
+    """One of them."""
+
+    key: ShutKey
+    line: KeyLine
+    """Its name, file and number. It has no options: nothing is decided by it."""
+    why: str
+    """The mistake, with what to write; empty: the line is disabled."""
+
+    @property
+    def reason(self) -> str:
+        """Why it lets nobody in, for the operator: file, line, and what to do."""
+        if self.why:
+            return f"{self.line.place} has this key, and is refused: {self.why}"
+        name = self.line.name or self.key.fingerprint
+        return f"{self.line.place} has this key, and is disabled: `ferry keys enable {name}` lets it in again"
+
+
+def ports_in_vain(
+    lines: Iterable[tuple[Fingerprint, Sequence[KeyLine]]], shut: Mapping[Fingerprint, Sequence[ShutLine]]
+) -> dict[int, list[PortLine]]:
+    """The lines that name ports and keep none, by the port: shut ones, and those that turn forwards off. Those for one
+    login name do not count (`ports_in`)."""
+    found: dict[int, list[PortLine]] = {}
+    for port, line in (*_shut(shut), *_closed(lines)):
+        found.setdefault(port, []).append(line)
+    return found
+
+
+def _shut(shut: Mapping[Fingerprint, Sequence[ShutLine]]) -> Iterator[tuple[int, PortLine]]:
+    for key, of_key in shut.items():
+        for one in of_key:
+            for port in one.key.ports if one.line.user is None else ():
+                yield port, PortLine(key, one.line)
+
+
+def _closed(lines: Iterable[tuple[Fingerprint, Sequence[KeyLine]]]) -> Iterator[tuple[int, PortLine]]:
+    for key, of_key in lines:
+        for line in of_key:
+            if line.options.forwards_off and line.user is None:
+                yield from ((port, PortLine(key, line)) for port in ports_named(line))
