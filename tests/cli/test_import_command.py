@@ -188,7 +188,9 @@ Match User fleet
     AuthenticationMethods publickey
 Match User admins
     AuthenticationMethods publickey,publickey publickey,publickey,publickey
+    PubkeyAcceptedKeyTypes -rsa-*,ssh-rsa
 Match User others
+    PubkeyAcceptedAlgorithms rsa
     ClientAliveCountMax 0
     AuthenticationMethods password publickey
 """
@@ -212,11 +214,12 @@ Match User others
             {
                 "user": ["admins"],
                 "authentication_methods": ["publickey,publickey", "publickey,publickey,publickey"],
+                "pubkey_accepted_algorithms": ["-rsa-*", "ssh-rsa"],
             },
         ],
     }  # fmt: skip
     for reason in (
-        "GatewayPorts below Match all (line 14): sshd itself does not take this value",
+        "GatewayPorts below Match all (line 14), PubkeyAcceptedAlgorithms below Match User others (line 37): sshd itself",
         "X11Forwarding below Match Address 10.0.0.0/8,!10.1.1.1 LocalPort 2222 (line 10): Ferry has no shells",
         "Match User a,b User c (line 15), Match Group root User r* (line 19): two criteria about the same",
         "Match Group no-such-group-here (line 17): Ferry knows no groups, and this host has no group no-such-group-here",
@@ -224,8 +227,8 @@ Match User others
         "Match RDomain x (line 25): Ferry has no such criterion: rdomain",
         "Banner below Match User empty (line 28)",
         "PermitListen (line 3)",
-        "ClientAliveCountMax below Match User others (line 36): 0 is never in sshd",
-        "AuthenticationMethods below Match User others (line 37): Ferry knows no passwords and asks no other program: public keys alone: publickey, or publickey,publickey",
+        "ClientAliveCountMax below Match User others (line 38): 0 is never in sshd",
+        "AuthenticationMethods below Match User others (line 39): Ferry knows no passwords and asks no other program: public keys alone: publickey, or publickey,publickey",
     ):
         assert reason in ran.said
     (tmp_path / "ferry.toml").write_text(ran.out)

@@ -81,6 +81,17 @@ def test_where_streams_may_lead(tmp_path: Path, lines: str, allowed: tuple[Permi
         ),
         ('[sshd]\nauthentication_methods = ["publickey,publickey,publickey,publickey,publickey"]\n', "4 keys at most"),
         ('[sshd]\nauthentication_methods = ["publickey,password"]\n', "Ferry knows no passwords and asks no other"),
+        (
+            '[sshd]\npubkey_accepted_algorithms = ["ssh-rsa"]\n',
+            "Ferry has none of these, so nobody could log in: write some of ssh-ed25519,",
+        ),
+        (
+            '[sshd]\npubkey_accepted_algorithms = ["-*"]\n',
+            "Ferry has none of these, so nobody could log in: write some of ssh-ed25519,",
+        ),
+        ('[sshd]\npubkey_accepted_algorithms = ["rsa"]\n', "'rsa' is no algorithm of sshd: write some of ssh-ed25519,"),
+        ('[sshd]\npubkey_accepted_algorithms = ["ssh-ed25519", "!rsa-*"]\n', 'write "-rsa-*" to leave it out'),
+        ('[sshd]\npubkey_accepted_algorithms = ["-rsa-*", "-ssh-*"]\n', "- stands before the first word alone"),
         ('[sshd]\nallow_streamlocal_forwarding = "yes"\n', 'write streamlocal_folder = "/run/ferry/sockets" in [sshd]'),
         ('[sshd]\nstreamlocal_folder = "data"\n', "are one inside the other: write another folder, such as"),
         ('[sshd]\nstreamlocal_folder = "data/run"\n', "are one inside the other: write another folder, such as"),

@@ -34,13 +34,15 @@ class Pairs:
         self.write()
 
     def write(self, *without: str, **options: str) -> None:
-        """Write the file of keys, with options before some of them."""
+        """Replace the file of keys, with options before some of them."""
         lines = [
             f"{options.get(name, '')} {(self.folder / f'{name}.pub').read_text()}".lstrip()
             for name in NAMES
             if name not in without
         ]
-        self.file.write_text("".join(lines))
+        whole = self.file.with_suffix(".new")
+        whole.write_text("".join(lines))
+        whole.replace(self.file)
 
     def use(self, **sshd: object) -> None:
         """Reload with these settings."""

@@ -13,7 +13,7 @@ from ferry_command import ferry
 from gateway_process import Gateway
 from kernel_sockets import listening_on
 from line_service import LineService
-from ssh_command import StockSsh
+from ssh_command import StockSsh, fingerprint, make_key
 
 Settings = dict[str, Any]
 
@@ -203,3 +203,40 @@ def test_a_gateway_does_not_start_with_a_wrong_setting(gateway: Gateway, tmp_pat
     assert "line 3: sshd.permit_open: 'any' is no port: write a number from 1 to 65535, or * for every port" in said
     assert "line 7: sshd.match.0.gateway_port: unknown key: a block has allow_tcp_forwarding, gateway_ports" in said
     assert "line 10: sshd.match.1.max_sessions: -1 is too small: the least is 0" in said
+
+
+def test_a_key_that_signs_otherwise_is_not_let_in(gateway: Gateway, use: Callable[..., int], tmp_path: Path) -> None:
+    rsa, ed25519 = (gateway.ssh(tmp_path, make_key(tmp_path / kind, kind)) for kind in ("rsa", "ed25519"))
+    use(pubkey_accepted_algorithms=["-ssh-ed25519*"])
+    ended = ed25519.run("-o", "BatchMode=yes")
+    assert ended.code == 255
+    assert "your key signs with ssh-ed25519, which the operator does not accept here (PubkeyAccepted" in ended.err
+    assert "Permission denied" in ended.err
+    ended = rsa.run("-v")
+    assert ended.code == 0
+    announced = next(line for line in ended.err.splitlines() if "server-sig-algs=" in line)
+    assert "rsa-sha2-512" in announced
+    assert "<ssh-ed25519" not in announced
+
+
+def test_a_list_for_an_identity_counts_before_it_has_signed(
+    gateway: Gateway, use: Callable[..., int], tmp_path: Path
+) -> None:
+    first, second = make_key(tmp_path / "first"), make_key(tmp_path / "second")
+    use(
+        pubkey_accepted_algorithms=["rsa-*"],
+        match=[{"identity": [fingerprint(first)], "pubkey_accepted_algorithms": "*"}],
+    )
+    assert gateway.ssh(tmp_path, first).run().code == 0
+    assert gateway.ssh(tmp_path, second).run("-o", "BatchMode=yes").code == 255
+
+
+def test_who_has_signed_otherwise_leaves_when_that_is_not_accepted_any_more(
+    use: Callable[..., int], ssh: StockSsh
+) -> None:
+    port = use()
+    with ssh.start("-R", f"{port}:localhost:1") as child:
+        child.line("^Forwarding TCP")
+        use(pubkey_accepted_algorithms=["rsa-*"])
+        child.error_line("your key signs with ssh-ed25519, which the operator does not accept here")
+        assert child.exit_code() == 255

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.protocol.host_patterns import parse_host_list
+from ferry.protocol.key_algorithms import SIGNATURES, parse_algorithms
 from ferry.protocol.permits import ANYWHERE, Permit, Services, parse_permit_listen, parse_permit_open
 from ferry.this_host import THIS_HOST
 
@@ -86,6 +87,15 @@ def _methods(words: list[str]) -> list[str]:
     return words
 
 
+def _algorithms(words: list[str]) -> list[str]:
+    try:
+        if words:
+            parse_algorithms(words)
+    except InvalidInput as error:
+        raise ValueError(str(error)) from None
+    return words
+
+
 def _networks(words: list[str]) -> list[str]:
     try:
         if words:
@@ -101,6 +111,7 @@ Truth = Annotated[bool | None, BeforeValidator(_truth)]
 Listens = Annotated[Words, AfterValidator(_listens)]
 Opens = Annotated[Words, AfterValidator(_opens)]
 Methods = Annotated[Words, AfterValidator(_methods)]
+Algorithms = Annotated[Words, AfterValidator(_algorithms)]
 Networks = Annotated[Words, AfterValidator(_networks)]
 
 
@@ -144,6 +155,10 @@ class Keywords(Section):
         default_factory=list,
         description='`["publickey"]`: nobody is let in without a key, with `access.mode = "anyone"` too. `["publickey,publickey"]`: a log-in needs two different keys of one identity; a third word of them three. `["any"]`: as `access.mode` says. Ferry has no other methods.',
     )
+    pubkey_accepted_algorithms: Algorithms = Field(
+        default_factory=list,
+        description='The algorithms with which keys may sign: names and patterns, such as `["sk-*", "*-cert-v01@openssh.com"]` for security keys and certificates alone. `-` before the first word takes them from all that Ferry has; `+` and `^` leave all. Not set: all.',
+    )
 
 
 class SshdMatch(Keywords):
@@ -181,6 +196,13 @@ class SshdMatch(Keywords):
 
 
 class Sshd(Keywords):
+    @field_validator("pubkey_accepted_algorithms")
+    @classmethod
+    def _some_algorithm(cls, words: list[str]) -> list[str]:
+        if words and not parse_algorithms(words):
+            raise ValueError(f"Ferry has none of these, so nobody could log in: write some of {', '.join(SIGNATURES)}")
+        return words
+
     streamlocal_folder: OptionalFile = Field(
         None,
         description="Folder of Unix sockets, in which each identity has a folder: `/run/ferry/sockets/web-1/x.sock`. It belongs to the gateway's user, and is not the state folder.",

@@ -18,6 +18,7 @@ from ferry.policy.rulebook import Rulebook
 from ferry.policy.sshd import Forwarding, Match, SshdOptions, SshdRules
 from ferry.policy.visits import VisitPolicy
 from ferry.protocol.host_patterns import parse_host_list
+from ferry.protocol.key_algorithms import parse_algorithms
 from ferry.protocol.permits import parse_permit_listen, parse_permit_open
 from ferry.registry.routes import Ports
 from ferry.ssh.access import WatchedAccess
@@ -105,6 +106,9 @@ def _sshd_options(keywords: Keywords, where: str) -> SshdOptions:
         allow_streamlocal_forwarding=_FORWARDING.get(keywords.allow_streamlocal_forwarding or ""),
         streamlocal_bind_unlink=keywords.streamlocal_bind_unlink,
         keys_needed=keys_needed(keywords.authentication_methods),
+        pubkey_accepted_algorithms=parse_algorithms(algorithms)
+        if (algorithms := keywords.pubkey_accepted_algorithms)
+        else None,
         places={name: f"{where}: {name}" for name in keywords.model_fields_set},
     )
 

@@ -8,7 +8,7 @@ account. If any other key could stand beside it, one person's key would be the s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -17,6 +17,9 @@ from ferry.names import Fingerprint
 from ferry.protocol.certificates import Certificate
 
 from .keys import KeyLine, OtherKey
+from .sshd import SshdOptions, algorithm_refusal
+
+NEEDS_KEY: Final = "you need a key here (AuthenticationMethods publickey): make one with ssh-keygen -t ed25519"
 
 
 class Proven(NamedTuple):
@@ -29,6 +32,8 @@ class Proven(NamedTuple):
     certificate: Certificate | None
     line: KeyLine
     """The line that lets it in."""
+    algorithms: frozenset[str] = frozenset()
+    """The signature algorithms, as the client names them."""
 
 
 def methods_text(needed: int) -> str:
@@ -44,8 +49,14 @@ def missing(proven: int, needed: int) -> str:
     )
 
 
-def several_needed(needed: int) -> str:
-    """What a client reads that is here with fewer keys, when the setting changes."""
+def entry_refusal(options: SshdOptions, keys: int, algorithms: Iterable[str]) -> str | None:
+    """Why a client would not get in by the operator's settings now, that is here with so many keys, and these algorithms."""
+    needed = options.keys_needed or 0
+    if keys >= needed:
+        refusal = algorithm_refusal(options, algorithms)
+        return None if refusal is None else refusal.public
+    if needed == 1:
+        return NEEDS_KEY
     return f"you need {needed} keys here now ({methods_text(needed)}): log in again with all of them"
 
 

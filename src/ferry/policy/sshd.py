@@ -7,7 +7,7 @@ does. Where nothing is set, Ferry's own rules count.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Final, NamedTuple
 
@@ -15,6 +15,7 @@ from ferry.errors import Refusal
 from ferry.kinds.rules import GatewayPorts
 from ferry.names import Endpoint, Identity, printable
 from ferry.protocol.host_patterns import HostList
+from ferry.protocol.key_algorithms import ALL, SIGNATURES, of_certificate
 from ferry.protocol.permits import ANYWHERE, Permit
 from ferry.protocol.sshd_config import in_patterns
 
@@ -56,6 +57,8 @@ class SshdOptions:
     """A socket that nobody listens on gives way to a new one."""
     keys_needed: int | None = None
     """The different keys that a log-in needs (AuthenticationMethods). 0: as the gateway lets anybody in."""
+    pubkey_accepted_algorithms: frozenset[str] | None = None
+    """The algorithms with which a key may sign in a log-in, with a certificate by their own names."""
     places: Mapping[str, str] = field(default_factory=dict)
     """Where each of them is written: `sshd.match 2: permit_open`."""
 
@@ -154,6 +157,15 @@ class SshdRules:
                 found = found.over(match.options)
         return found.over(self.options)
 
+    @property
+    def signatures(self) -> list[str]:
+        """The algorithms with which anybody at all may sign: nobody is told to try another one."""
+        every = [each.pubkey_accepted_algorithms for each in (self.options, *(match.options for match in self.matches))]
+        if every[0] is None:
+            return list(SIGNATURES)
+        accepted = frozenset[str]().union(*(each for each in every if each is not None))
+        return [name for name in SIGNATURES if name in accepted or of_certificate(name) in accepted]
+
 
 NO_RULES: Final = SshdRules()
 
@@ -244,6 +256,20 @@ def socket_refusal(options: SshdOptions, path: str, *, listens: bool) -> Refusal
         f"the operator does not let you use this socket ({'PermitListen' if listens else 'PermitOpen'})",
         code="sshd_socket",
         rule=options.rule(name),
+    )
+
+
+def algorithm_refusal(options: SshdOptions, algorithms: Iterable[str]) -> Refusal | None:
+    """The refusal of a key that signs with one of these algorithms, or asks whether it may."""
+    accepted = options.pubkey_accepted_algorithms
+    if accepted is None or (other := next((name for name in algorithms if name not in accepted), None)) is None:
+        return None
+    instead = ", ".join(name for name in ALL if name in accepted)
+    return Refusal(
+        f"your key signs with {printable(other, 60)}, which the operator does not accept here (PubkeyAcceptedAlgorithms)"
+        + (f": use one of {instead}" if instead else ""),
+        code="sshd_algorithm",
+        rule=options.rule("pubkey_accepted_algorithms"),
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from ferry.config.sshd import SshdMatch, keys_needed
 from ferry.errors import InvalidInput
 from ferry.protocol.host_patterns import parse_host_list
+from ferry.protocol.key_algorithms import parse_algorithms
 from ferry.protocol.permits import Permit
 from ferry.protocol.sshd_config import Block, Parsed, Statement, count, permit, seconds
 from ferry.this_host import THIS_HOST
@@ -57,6 +58,15 @@ def _methods(values: Sequence[str]) -> Value | None:
     return list(values)
 
 
+def _algorithms(values: Sequence[str]) -> Value | None:
+    words = [word for value in values for word in value.split(",") if word]
+    try:
+        parse_algorithms(words)
+    except InvalidInput:
+        return None
+    return words
+
+
 def _permits(values: Sequence[str], *, listens: bool) -> Value | None:
     if values in (("any",), ("none",)):
         return list(values)
@@ -75,9 +85,19 @@ CARRIED: Final[Mapping[str, tuple[str, Callable[[Sequence[str]], Value | None]]]
         "allowstreamlocalforwarding": ("allow_streamlocal_forwarding", _word(*_DIRECTIONS)),
         "streamlocalbindunlink": ("streamlocal_bind_unlink", _truth),
         "authenticationmethods": ("authentication_methods", _methods),
+        "pubkeyacceptedalgorithms": ("pubkey_accepted_algorithms", _algorithms),
     }
 )
 """The key in `[sshd]` for each keyword, and the reader of its value: None for one that sshd does not take."""
+KEYS_ONLY: Final = "Ferry knows no passwords and asks no other program: public keys alone"
+ZERO: Final = "0 is never in sshd; Ferry always closes a client that is gone"
+WHY_NOT: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "authenticationmethods": f"{KEYS_ONLY}: publickey, or publickey,publickey",
+        "clientalivecountmax": ZERO,
+    }
+)
+"""Of keywords that Ferry has, and some of whose values it does not take."""
 
 
 BELOW_MATCH: Final[Mapping[str, tuple[str, Callable[[Sequence[str]], Value | None]]]] = MappingProxyType(

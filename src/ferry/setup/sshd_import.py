@@ -27,28 +27,22 @@ from ferry.protocol.sshd_config import Parsed, Place, count, permit, seconds
 from ferry.protocol.sshd_keywords import SPELLED
 from ferry.this_host import THIS_HOST
 
-from .sshd_blocks import CARRIED, NoMatch, Translated, blocks_of, match_of, ports_of, value_of
+from .sshd_blocks import CARRIED, KEYS_ONLY, WHY_NOT, ZERO, NoMatch, Translated, blocks_of, match_of, ports_of, value_of
 from .values import literal, toml
 
 _NO_SHELL: Final = "Ferry has no shells, files or desktops: there is nothing to set"
 _NO_ACCOUNTS: Final = "Ferry has no accounts: a public key is an identity, and access.keys says which may connect"
-_KEYS_ONLY: Final = "Ferry knows no passwords and asks no other program: public keys alone"
 _HOST_CERTIFICATES: Final = (
     "Ferry takes the certificate of a host key from the state folder: copy it there as ssh_host_ed25519_key-cert.pub or "
     "ssh_host_rsa_key-cert.pub"
 )
 _CRYPTO: Final = "Ferry offers its own list, without weak algorithms"
 _HOST_KEYS: Final = (
-    "Ferry makes host keys of its own. To keep those that clients know, copy ssh_host_ed25519_key and "
-    "ssh_host_rsa_key into the state folder before the first start"
+    "Ferry makes host keys of its own. To keep those that clients know, copy ssh_host_ed25519_key and ssh_host_rsa_key "
+    "into the state folder before the first start"
 )
 _BELOW_MATCH: Final = "Ferry has no such setting for some people alone"
 _NOT_TAKEN: Final = "sshd itself does not take this value"
-_ZERO: Final = "0 is never in sshd; Ferry always closes a client that is gone"
-_WHY_NOT: Final[Mapping[str, str]] = MappingProxyType(
-    {"authenticationmethods": f"{_KEYS_ONLY}: publickey, or publickey,publickey", "clientalivecountmax": _ZERO}
-)
-"""Of keywords that Ferry has, and some of whose values it does not take."""
 _CHOSEN: Final = (
     "it carries over, but a client of Ferry chooses its login name, unless access.keys has %u: keep what nobody may "
     "escape at the top of [sshd], or write identity = in place of user ="
@@ -75,12 +69,12 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
                 "hostbasedauthentication", "ignorerhosts", "kbdinteractiveauthentication", "kerberosauthentication",
                 "passwordauthentication", "permitemptypasswords", "pubkeyauthentication", "pubkeyauthoptions", "usepam",
             ),
-            _KEYS_ONLY,
+            KEYS_ONLY,
         ),
-        **dict.fromkeys(("authorizedprincipalscommand", "authorizedprincipalscommanduser"), _KEYS_ONLY),
+        **dict.fromkeys(("authorizedprincipalscommand", "authorizedprincipalscommanduser"), KEYS_ONLY),
         **dict.fromkeys(
             (
-                "casignaturealgorithms", "ciphers", "compression", "hostkeyalgorithms", "kexalgorithms", "macs", "pubkeyacceptedalgorithms",
+                "casignaturealgorithms", "ciphers", "compression", "hostkeyalgorithms", "kexalgorithms", "macs",
                 "requiredrsasize", "rekeylimit",
             ),
             _CRYPTO,
@@ -246,7 +240,7 @@ def _keepalive(view: View, made: Translation) -> None:
         if missed:
             made.carry("ssh.keepalive_count", missed, "clientalivecountmax", most)
         else:
-            made.leave(most, "clientalivecountmax", _ZERO)
+            made.leave(most, "clientalivecountmax", ZERO)
 
 
 def _grace(view: View, made: Translation) -> None:
@@ -358,7 +352,7 @@ def _forwarding(view: View, made: Translation) -> None:
             continue
         value = value_of(keyword, setting.values)
         if value is None:
-            made.leave(setting, keyword, _WHY_NOT.get(keyword, _NOT_TAKEN))
+            made.leave(setting, keyword, WHY_NOT.get(keyword, _NOT_TAKEN))
         else:
             made.carry(f"sshd.{name}", value, keyword, setting)
 
@@ -379,7 +373,7 @@ def _match(view: View, below: Sequence[Translated], made: Translation) -> None:
     for each in below:
         written, place = each.blocks[-1].written, each.blocks[-1].place
         for statement in each.left:
-            why = _WHY_NOT.get(statement.keyword)
+            why = WHY_NOT.get(statement.keyword)
             if why is None:
                 why = _NOT_TAKEN if statement.keyword in CARRIED else _WHY.get(statement.keyword, _BELOW_MATCH)
             made.left.append(Left(statement.place, f"{_spelled(statement.keyword)} below {written}", why))

@@ -19,7 +19,7 @@ from ferry.names import Address, IdentityId, network_of, printable
 from ferry.policy.allowance import Allowance
 from ferry.policy.forwards import request_refusal
 from ferry.policy.keys import KeyLine
-from ferry.policy.several_keys import several_needed
+from ferry.policy.several_keys import entry_refusal
 from ferry.policy.sshd import SshdOptions, SshdRules, Who
 from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.protocol.typed_forward import TypedForward
@@ -32,7 +32,7 @@ from .direct_open import DirectOpen
 from .explaining import Explained, Explainer
 from .forward_requests import ForwardRequests
 from .holding import Holding
-from .login import NEEDS_KEY, LoggedIn
+from .logged_in import LoggedIn
 from .notices import NoticesInForce
 from .open_codes import open_failure
 from .reasons import Reasons
@@ -318,9 +318,9 @@ class Client:
     def use_settings(self) -> None:
         """The operator's settings have changed."""
         self.keep_alive()
-        has, needed = 0 if self.identity.anonymous else 1 + len(self.key_line.beside), self.sshd.keys_needed or 0
-        if has < needed:
-            self.close(several_needed(needed) if needed > 1 else NEEDS_KEY)
+        keys = 0 if self.identity.anonymous else 1 + len(self.key_line.beside)
+        if (why := entry_refusal(self.sshd, keys, self._who.algorithms)) is not None:
+            self.close(why)
         else:
             self._close_forbidden()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -24,8 +24,8 @@ from ferry.limiters.origins import Origins
 from ferry.limiters.penalties import Offence
 from ferry.names import ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
 from ferry.policy.keys import ANY_KEY, Caller, KeyLine, needs_name, signature_refusal
-from ferry.policy.several_keys import USED, Proven
-from ferry.policy.sshd import SshdOptions, Who
+from ferry.policy.several_keys import NEEDS_KEY, USED, Proven
+from ferry.policy.sshd import SshdOptions, Who, algorithm_refusal
 from ferry.protocol.certificates import Certificate
 from ferry.protocol.first_bytes import FirstBytes
 from ferry.protocol.wrong_port import on_ssh_port
@@ -35,14 +35,14 @@ from ferry.report import Report
 from .access import WatchedAccess, judged, lines_in
 from .admission import Admission, LoginSlot
 from .host_names import HostNames
-from .key_identities import Identities, identity_of
+from .key_identities import Identities, claimed_identity, identity_of
+from .logged_in import LoggedIn
 from .offered_keys import OfferedKeys, certified_key, fingerprint_in
 from .proven_keys import ProvenKeys
 from .refused_keys import RefusedKeys
 from .wire.connection import HardenedConnection
 
 KEYLESS_USER: Final = "nokey"
-NEEDS_KEY: Final = "you need a key here (AuthenticationMethods publickey): make one with ssh-keygen -t ed25519"
 
 _log = logging.getLogger("ferry.ssh")
 
@@ -62,28 +62,6 @@ class LoginSettings:
     key_grace: float
     """The seconds within which a client must offer an acceptable key."""
     connections_per_identity: int
-
-
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """The facts about a client that has logged in."""
-
-    id: ConnectionId
-    identity: Identity
-    user: str
-    """The login name."""
-    peer: Endpoint
-    origin: str
-    """Its origin, by `ferry.limiters.origins`."""
-    client_version: str
-    began: float
-    """The time of the accept, in seconds since the epoch."""
-    key_line: KeyLine
-    """The line of the key files that has let it in, with its options."""
-    host: str
-    """The name of its host, or its address if nobody has looked it up."""
-    local: Endpoint
-    """The gateway's own end of the connection."""
 
 
 class LoginServer(Protocol):
@@ -107,6 +85,11 @@ class LoginServer(Protocol):
 
     @property
     def origins(self) -> Origins: ...
+
+    @property
+    def signatures(self) -> Sequence[str]:
+        """The algorithms with which a key of anybody may sign."""
+        ...
 
     def sshd_of(self, who: Who, /) -> SshdOptions:
         """The operator's settings with sshd's names that count for somebody."""
@@ -232,14 +215,19 @@ class LoginAttempt(asyncssh.SSHServer):
     def host(self) -> str:
         return self.slot.host
 
+    @property
+    def signatures(self) -> Sequence[str]:
+        return self._server.signatures
+
     def transport_made(self) -> bool:
         return not self._gave_way
 
     def keys_exchanged(self) -> None:
         self._admission.progressed(self, Progress.EXCHANGED)
 
-    def method_asked(self) -> bool:
+    def method_asked(self, algorithm: str) -> bool:
         self._requests += 1
+        self._offered.asked = algorithm
         if self._requests <= limits.AUTH_REQUESTS:
             return True
         self.tries += 1
@@ -255,7 +243,8 @@ class LoginAttempt(asyncssh.SSHServer):
                 DISC_NO_MORE_AUTH_METHODS_AVAILABLE,
             )
 
-    def key_offered(self, key_data: bytes) -> bool:
+    def key_offered(self, key_data: bytes, algorithm: str) -> bool:
+        self._offered.signed_with(algorithm)
         return self._offered.may_be_read(key_data)
 
     async def key_proven(self, user: str, key_data: bytes, flags: int | None) -> bool:
@@ -280,14 +269,14 @@ class LoginAttempt(asyncssh.SSHServer):
             server.report("store.failed", error=str(error))
             self.connection.end(f"{error.public}; retry-after=30")
             return False
-        key, needed = Proven(user, fingerprint, certificate, line), self._keys_needed(owner)
+        key = Proven(user, fingerprint, certificate, line, self._offered.algorithms)
         # the access rules may have changed while we waited for the database, or for this key
         stand = [self._judge(one.fingerprint, one.certificate, user) == one.line for one in (*self._keys.signed, key)]
         if user != self._user or not all(stand):
             return False
-        if (refusal := self._keys.refusal_of(key, needed)) is not None:
+        if (refusal := self._refusal_of(key, owner)) is not None:
             return self._turn_down(fingerprint, refusal)
-        self._keys.add(key, owner, needed)
+        self._keys.add(key, owner, self._keys_needed(owner))
         self._proven = self._keys.complete
         if self._proven:
             self._identity, self._key_line = owner, self._keys.line
@@ -299,9 +288,17 @@ class LoginAttempt(asyncssh.SSHServer):
         """Whether the log-in has all that it needs: every way in leads through here."""
         return self._keys.complete if self._keys.signed else self._takes_keyless(self._user)
 
+    def _sshd_of(self, identity: Identity) -> SshdOptions:
+        return self._server.sshd_of(Who(self._user, identity, self._peer.host, self._own_end()))
+
     def _keys_needed(self, identity: Identity) -> int:
         """The different keys that an identity needs for a log-in. 0: none, where the gateway lets anybody in."""
-        return self._server.sshd_of(Who(self._user, identity, self._peer.host, self._own_end())).keys_needed or 0
+        return self._sshd_of(identity).keys_needed or 0
+
+    def _refusal_of(self, key: Proven, owner: Identity) -> Refusal | None:
+        """The refusal by the operator's settings of a key that has signed in a log-in of `owner`, or will."""
+        refused = algorithm_refusal(self._sshd_of(owner), key.algorithms)
+        return refused or self._keys.refusal_of(key, self._keys_needed(owner))
 
     def _judge(self, fingerprint: Fingerprint, certificate: Certificate | None, user: str) -> KeyLine | Refusal | None:
         """The line that lets a key in now; None if it is in no file."""
@@ -410,11 +407,9 @@ class LoginAttempt(asyncssh.SSHServer):
         if not await self._find_host(fingerprint, certificate, user):
             return False
         judged_now = self._judge(fingerprint, certificate, user)
-        if isinstance(judged_now, KeyLine) and (owner := self._keys.owner) is not None:
-            judged_now = (
-                self._keys.refusal_of(Proven(user, fingerprint, certificate, judged_now), self._keys_needed(owner))
-                or judged_now
-            )
+        if isinstance(judged_now, KeyLine):
+            key = Proven(user, fingerprint, certificate, judged_now, self._offered.algorithms)
+            judged_now = self._refusal_of(key, self._keys.owner or claimed_identity(key)) or judged_now
         if judged_now is USED:  # ssh offers all its keys again after a partial success
             return False
         if isinstance(judged_now, KeyLine):
@@ -466,6 +461,7 @@ class LoginAttempt(asyncssh.SSHServer):
             self._key_line,
             self._host or self._peer.host,
             self._own_end(),
+            tuple(name for key in self._keys.signed for name in key.algorithms),
         )
         self._admission.over(self, "ok")
         self._server.logged_in(self, who)

@@ -12,9 +12,10 @@ from ferry.errors import InvalidInput
 from ferry.names import Fingerprint, printable
 from ferry.protocol.authorized_keys import RSA_BITS, fingerprint_of, is_canonical, rsa_bits, wrong_size
 from ferry.protocol.certificates import Certificate, is_certificate, parse_certificate
+from ferry.protocol.key_algorithms import SIGNATURES
 
 from .refused_keys import refused_banner
-from .wire.algorithms import SIGNATURES, readable_key, signed_with
+from .wire.algorithms import readable_key, signed_with
 
 _CA_SIGNATURES: Final = frozenset(name.encode() for name in SIGNATURES)
 
@@ -22,13 +23,17 @@ _CA_SIGNATURES: Final = frozenset(name.encode() for name in SIGNATURES)
 class OfferedKeys:
     """Those of one log-in."""
 
-    __slots__ = ("_certificate", "_denied", "_refused_told", "_send", "refused", "strange")
+    __slots__ = ("_certificate", "_denied", "_refused_told", "_send", "algorithms", "asked", "refused", "strange")
 
     def __init__(self, send: Callable[[str], None]) -> None:
         """`send` shows a text to the client at once, with `BatchMode` too."""
         self._send = send
         self._certificate: tuple[bytes, Certificate] | None = None
         """The last one, which a client offers and then signs with."""
+        self.asked = ""
+        """The algorithm that the last request names."""
+        self.algorithms = frozenset[str]()
+        """What the last key signs with, or would."""
         self.refused: list[Fingerprint] = []
         """The offered keys that are in no file, in their order."""
         self.strange: list[Certificate] = []
@@ -63,6 +68,11 @@ class OfferedKeys:
                 self.tell(f"{whose}{wrong_size(bits)}")
                 return False
         return True
+
+    def signed_with(self, algorithm: str) -> None:
+        """The last key has signed with an algorithm, which may differ from the one that the request names; empty: it has not
+        signed."""
+        self.algorithms = frozenset((self.asked, algorithm)) if algorithm else frozenset((self.asked,))
 
     def refuse(self, fingerprint: Fingerprint) -> bool:
         """Remember a key that is in no file. False if it was offered before."""

@@ -8,9 +8,10 @@ from typing import TypeAlias
 import asyncssh
 
 from ferry import __version__
+from ferry.protocol.key_algorithms import SIGNATURES
 
 from .host_keys import HostKey
-from .wire.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS, SIGNATURES
+from .wire.algorithms import CIPHERS, HOST_KEY_ALGORITHMS, KEX_ALGORITHMS, MACS
 from .wire.keepalive import asks_within
 
 ConnectionOptions: TypeAlias = asyncssh.SSHServerConnectionOptions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -32,7 +32,8 @@ from .client import Client
 from .commands import Commands
 from .direct import DirectChannels
 from .explaining import Explainer
-from .login import LoggedIn, LoginAttempt, LoginSettings
+from .logged_in import LoggedIn
+from .login import LoginAttempt, LoginSettings
 from .options import ConnectionOptions
 from .refusals import RefusedForwards
 from .refused_keys import RefusedKeys
@@ -132,6 +133,11 @@ class SshServer:
     def urls(self) -> Urls:
         """The gateway's addresses, for people."""
         return self.settings.notices.urls
+
+    @property
+    def signatures(self) -> Sequence[str]:
+        """The algorithms with which a key of anybody may sign."""
+        return self.settings.sshd.signatures
 
     def sshd_of(self, who: Who) -> SshdOptions:
         """The operator's settings with sshd's names that count for somebody."""

@@ -103,6 +103,7 @@ SCRIPTS = (
     ),
     Script("cert-file"),
     Script("multipubkey"),
+    Script("limit-keytype"),
     Script("cert-hostkey", keys=_HOST_KEYS),
     Script("hostkey-rotate", quick=True, keys=_HOST_KEYS),
     Script("envpass"),

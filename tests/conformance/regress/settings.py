@@ -1,8 +1,8 @@
 """A gateway's configuration from the sshd_config of OpenSSH's scripts.
 
 What Ferry has a setting for becomes that setting: those with sshd's names as `ferry import sshd_config` translates them. What
-concerns shells goes to `shell.ShellRules`. Algorithms are left to the client: the scripts write the same list on both sides,
-and Ferry offers what it offers.
+concerns shells goes to `shell.ShellRules`. Ciphers and the like are left to the client: the scripts write the same list on
+both sides, and Ferry offers what it offers.
 """
 
 from __future__ import annotations

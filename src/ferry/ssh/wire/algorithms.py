@@ -9,6 +9,9 @@ from asyncssh import KeyImportError, SSHKey
 from asyncssh.packet import PacketDecodeError, SSHPacket
 from asyncssh.public_key import decode_ssh_public_key
 
+from ferry.protocol.certificates import is_certificate
+from ferry.protocol.key_algorithms import of_certificate
+
 KEX_ALGORITHMS: Final = (
     # curve25519 first: Dropbear guesses it, and asyncssh ends the connection if the guess is not its own first choice
     "curve25519-sha256",
@@ -28,17 +31,6 @@ MACS: Final = (
     "hmac-sha2-256",
     "hmac-sha2-512",
 )
-SIGNATURES: Final = (
-    "ssh-ed25519",
-    "sk-ssh-ed25519@openssh.com",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-    "rsa-sha2-256",
-    "rsa-sha2-512",
-)
-
 _OF_PLAIN_KEYS: Final = (b"ssh-ed25519", b"rsa-sha2-256", b"rsa-sha2-512")
 HOST_KEY_ALGORITHMS: Final = frozenset((*_OF_PLAIN_KEYS, *(name + b"-cert-v01@openssh.com" for name in _OF_PLAIN_KEYS)))
 """The signature algorithms of our host keys and their certificates. For an RSA key asyncssh also offers SHA-1 (`ssh-rsa`), which RFC 8332 §5.1
@@ -71,6 +63,26 @@ def signed_with(signature: bytes) -> bytes:
         return SSHPacket(signature).get_string()
     except PacketDecodeError:
         return b""
+
+
+def algorithm_asked(request: bytes) -> str:
+    """The algorithm that a request for a log-in with a key names (RFC 4252 §7); empty for another request."""
+    packet = SSHPacket(request)
+    try:
+        packet.get_byte()
+        packet.get_string(), packet.get_string()  # the login name and the service
+        if packet.get_string() != b"publickey":
+            return ""
+        packet.get_boolean()
+        return packet.get_string().decode("ascii", "replace")
+    except PacketDecodeError:
+        return ""
+
+
+def algorithm_used(key_data: bytes, signature: bytes) -> str:
+    """What a client would name the algorithm of its signature: with a certificate by another name."""
+    name = signed_with(signature).decode("ascii", "replace")
+    return of_certificate(name) if is_certificate(key_data) else name
 
 
 def security_key_flags(signature: bytes) -> int | None:

@@ -47,7 +47,7 @@ from ferry.limiters.rate import PerSecond, Spacing
 from ferry.names import ConnectionId, printable
 from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
 
-from .algorithms import ciphers_for, security_key_flags, signed_with
+from .algorithms import algorithm_asked, algorithm_used, ciphers_for, security_key_flags, signed_with
 from .channel_state import OwnedChannel
 from .endings import Endings
 from .host_key_proofs import ANNOUNCE, HostKeyProofs, ProofsOfConnection
@@ -117,6 +117,7 @@ class HardenedConnection(PacketConnection):
         self.handler = NOBODY
         """It carries out the client's requests, from the log-in on."""
         self._login = login
+        self._sig_algs = [name.encode() for name in login.signatures]
         self._bounds = bounds
         self._exchanges = KeyExchanges(waits=prefer_gcm)
         self._channels = _Channels()
@@ -404,7 +405,7 @@ class HardenedConnection(PacketConnection):
     def _process_userauth_request(self, message: int, sequence: int, packet: SSHPacket) -> Any:
         """As asyncssh's, with a count. Each request supersedes the one before (RFC 4252 §5.1), so asyncssh takes them
         without end."""
-        if not self._auth_complete and not self._login.method_asked():
+        if not self._auth_complete and not self._login.method_asked(algorithm_asked(packet.get_full_payload())):
             return None
         return super()._process_userauth_request(message, sequence, packet)
 
@@ -427,7 +428,7 @@ class HardenedConnection(PacketConnection):
         name for keys whose private half the client has not proved to hold (the CVE-2024-45337 trap).
         """
         tries = self._login.tries
-        if not self._login.key_offered(key_data):
+        if not self._login.key_offered(key_data, algorithm_used(key_data, signature) if msg else ""):
             self._login.key_refused()
             return False
         if msg and (algorithm := signed_with(signature)) not in self._sig_algs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import asyncssh
@@ -30,13 +31,19 @@ class LoginEvents(Protocol):
         """A key exchange has ended. Called again for each one after the log-in."""
         ...
 
-    def method_asked(self) -> bool:
-        """Count an authentication request (RFC 4252 §5). False past AUTH_REQUESTS: the callee has ended the
+    def method_asked(self, algorithm: str, /) -> bool:
+        """Count an authentication request (RFC 4252 §5), which names this algorithm of a key, or none. False past AUTH_REQUESTS: the callee has ended the
         connection."""
         ...
 
-    def key_offered(self, key_data: bytes, /) -> bool:
-        """A key is offered, which nobody has decoded yet. False if it would cost too much, or is too weak."""
+    @property
+    def signatures(self) -> Sequence[str]:
+        """The algorithms with which a key may sign, of any client."""
+        ...
+
+    def key_offered(self, key_data: bytes, algorithm: str, /) -> bool:
+        """A key is offered, which nobody has decoded yet. False if it would cost too much, or is too weak. `algorithm` is that
+        of its signature; empty if it has not signed."""
         ...
 
     async def certificate_offered(self, user: str, key_data: bytes, /) -> asyncssh.SSHKey | None:

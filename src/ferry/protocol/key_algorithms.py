@@ -1,0 +1,67 @@
+"""Lists of signature algorithms for keys that log in (sshd_config(5), PubkeyAcceptedAlgorithms)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from ferry.errors import InvalidInput
+from ferry.names import printable
+
+from .sshd_config import in_patterns
+
+SIGNATURES: Final = (
+    "ssh-ed25519",
+    "sk-ssh-ed25519@openssh.com",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "rsa-sha2-256",
+    "rsa-sha2-512",
+)
+"""Those that Ferry takes."""
+_OF_CERTIFICATE: Final = "-cert-v01@openssh.com"
+
+
+def of_certificate(signature: str) -> str:
+    """What a log-in with a certificate calls the algorithm (PROTOCOL.certkeys of OpenSSH): `ssh-ed25519` becomes
+    `ssh-ed25519-cert-v01@openssh.com`."""
+    return f"{signature.removesuffix('@openssh.com')}{_OF_CERTIFICATE}"
+
+
+ALL: Final = (*SIGNATURES, *map(of_certificate, SIGNATURES))
+_PLAIN_LACKING: Final = (
+    "ssh-rsa",
+    "ssh-dss",
+    "webauthn-sk-ecdsa-sha2-nistp256@openssh.com",
+    "ssh-mldsa44-ed25519@openssh.com",
+)
+_LACKING: Final = (*_PLAIN_LACKING, *map(of_certificate, _PLAIN_LACKING))
+"""Those of sshd that Ferry has not: a list may name them, and they let nobody in."""
+
+
+def parse_algorithms(words: Sequence[str]) -> frozenset[str]:
+    """The algorithms that a list leaves, as sshd reads it: a list of patterns, or one that `+`, `-` or `^` before its first
+    word add to all, take from them, or put at their head. It may leave none. Raises InvalidInput."""
+    first = words[0] if words else ""
+    change = first[:1] if first[:1] in ("+", "-", "^") else ""
+    patterns = [first.removeprefix(change), *words[1:]]
+    for pattern in patterns:
+        _check(pattern)
+    meant = frozenset(name for name in ALL if any(in_patterns(name, pattern) for pattern in patterns))
+    if change == "-":
+        return frozenset(ALL) - meant
+    return meant if not change else frozenset(ALL)  # all are there already, and their order decides nothing
+
+
+def _check(pattern: str) -> None:
+    if pattern.startswith("!"):
+        raise InvalidInput(f'sshd takes no ! here: write "-{printable(pattern[1:], 60)}" to leave it out')
+    if pattern[:1] in ("+", "-", "^"):
+        raise InvalidInput(f"{pattern[0]} stands before the first word alone, for all of them")
+    if not any(in_patterns(name, pattern) for name in (*ALL, *_LACKING)):
+        raise InvalidInput(
+            f"{printable(pattern, 60)!r} is no algorithm of sshd: write some of {', '.join(SIGNATURES)}, or patterns such as "
+            f"*{_OF_CERTIFICATE}"
+        )
