@@ -15,7 +15,9 @@ from asyncssh.packet import Boolean, String, UInt32
 
 from ferry import limits
 from ferry.clock import SystemClock
+from ferry.kinds.rules import GatewayPorts, PortRange
 from ferry.names import Address, Identity, Kind, WorkerId
+from ferry.policy.sshd import SshdOptions, SshdRules
 from ferry.registry.contract import Claimed, Taken, Terms
 from ferry.report import no_report
 from ferry.ssh.wire.connection import HardenedConnection
@@ -133,6 +135,22 @@ async def test_a_client_that_leaves_while_its_port_opens_leaves_nothing(key: Pat
         assert await registry.reservations(None) == []
         assert await registry.lookup(Address(Kind.TCP, "", port)) is None
         assert len(gateway.routes.by_address) == 0
+
+
+async def test_a_port_that_the_settings_move_while_it_opens_is_given_back(key: Path) -> None:
+    """As one that is open then. The settings that decided are not those in force."""
+    registry, ports = MemoryRegistry(), NoPorts()
+    async with one_client(key, registry, ports) as (gateway, client):
+        ports.but = port = gateway.ports.public[0]
+        gateway.change(ranges=(PortRange(port, port, loopback=False),))
+        asking = asyncio.ensure_future(client.forward(b"", port))
+        await ports.listening.wait()
+        gateway.change(sshd=SshdRules(SshdOptions(gateway_ports=GatewayPorts.NO)))
+        ports.let_go.set()
+        assert not await asking
+        assert refusals(gateway) == ["gateway_ports"]
+        assert [opened.closed for opened in ports.opened] == [True]
+        assert (gateway.tunnels, await registry.reservations(None)) == ([], [])
 
 
 async def test_one_connection_has_a_name_or_a_port_once(key: Path) -> None:

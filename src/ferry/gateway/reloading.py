@@ -70,6 +70,5 @@ async def _swap(config: Config, worker: Worker) -> None:
     worker.visits.use(visit_policy_of(config))
     worker.settings.use(settings)
     worker.policy.used(book)
-    for client in worker.ssh:
-        worker.ssh.run_isolated(client, client.use_settings)
+    await worker.ssh.use_settings()
     access.use(None)  # reports the keys in its files

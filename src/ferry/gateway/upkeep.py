@@ -66,10 +66,7 @@ class Upkeep:
         if book is self._judged and (book is None or not book.end_between(since, now)):
             return
         self._judged = book
-        for number, client in enumerate(list(self._worker.ssh), 1):
-            self._worker.ssh.run_isolated(client, client.follow_policy)
-            if number % limits.POLICY_CLIENTS == 0:
-                await asyncio.sleep(0)  # others have their turn
+        await self._worker.ssh.use_settings()
 
     async def end_revoked(self) -> None:
         """End the connections of keys that were removed from the files, or belong to another identity now. Those whose

@@ -177,7 +177,7 @@ class Worker:
         )
 
     def use_policy(self, book: Rulebook) -> None:
-        """Decide by another policy from now on. `Upkeep.follow_policy` ends what it does not allow."""
+        """Decide by another policy from now on. `Upkeep.read_policy` ends what it does not allow."""
         self.settings.forwards = replace(self.settings.forwards, book=book)
         self.settings.sshd = replace(self.settings.sshd, book=book)
         self.policy.used(book)

@@ -17,7 +17,6 @@ from ferry.kinds import kind_of
 from ferry.limiters.rate import PerSecond
 from ferry.names import Address, IdentityId, network_of, printable
 from ferry.policy.allowance import Allowance
-from ferry.policy.forwards import request_refusal
 from ferry.policy.keys import KeyLine
 from ferry.policy.several_keys import entry_refusal
 from ferry.policy.sshd import SshdOptions, SshdRules, Who
@@ -316,7 +315,7 @@ class Client:
         self._close_forbidden()
 
     def use_settings(self) -> None:
-        """The operator's settings have changed."""
+        """The operator's settings or policy have changed, or a rule has ended."""
         self.keep_alive()
         keys = 0 if self.identity.anonymous else 1 + len(self.key_line.beside)
         if (why := entry_refusal(self.sshd, keys, self._who.algorithms)) is not None:
@@ -329,12 +328,8 @@ class Client:
         self.connection.keep_alive(self.sshd.client_alive_interval, self.sshd.client_alive_count_max)
 
     def _close_forbidden(self) -> None:
-        """Close the forwards and channels that the line of its key and the operator's settings do not allow now."""
-        may, rules = self.may, self._settings.notices.rules
-        for bind, tunnel in list(self.forwards.items()):
-            refusal = request_refusal(may, tunnel.forward.request, bind, rules) or tunnel.moved(rules, may)
-            if refusal is not None:
-                self._tunnels.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}")
+        """Close the forwards and channels that are not allowed any more."""
+        self._tunnels.close_forbidden(self)
         self._cut_refused()
 
     def _cut_refused(self) -> None:
@@ -343,12 +338,6 @@ class Client:
             if (refusal := self._server.direct.refusal_now(self, reached)) is not None:
                 self.open_refused(reached.host, reached.port, refusal.public)
                 channel.cut(ConnectionResetError(refusal.public))
-
-    def follow_policy(self) -> None:
-        """Another policy is in force, or a rule has ended: close the forwards and channels that it does not allow, and those
-        that the settings for its tags do not."""
-        self.use_settings()
-        self._tunnels.follow_policy(self)
 
     async def explain(self, forward: TypedForward) -> Explained:
         """What a forward would get. It claims, opens and looks up nothing. Raises StoreUnavailable."""

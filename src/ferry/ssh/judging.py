@@ -40,12 +40,18 @@ def judge_of(client: Judged, settings: ForwardSettings, now: float) -> Judge | N
     return None if settings.book is None else Judge(settings.book, asker_of(client, now))
 
 
-def refusal_now(client: Judged, address: Address, settings: ForwardSettings, now: float) -> Refusal | None:
-    """The refusal of a tunnel at `address` by the policy, if it allows that no longer."""
+def refusal_now(
+    client: Judged, address: Address, settings: ForwardSettings, now: float, before: Rule | None
+) -> Refusal | None:
+    """The refusal of a tunnel at `address` by the policy, if it allows that no longer. `before` is the rule that has
+    allowed it."""
     if (judge := judge_of(client, settings, now)) is None:
         return None
     answer = judge.publish(address, settings.rules)
-    return answer if isinstance(answer, Refusal) else None
+    if not isinstance(answer, Refusal):
+        return None
+    by = f" (rule {before.name!r} had allowed it)" if before else ""
+    return replace(answer, public=f"{answer.public}{by}")
 
 
 async def over_limit_of(

@@ -246,6 +246,13 @@ class SshServer:
         for client in self:
             self.run_isolated(client, partial(_look_at, client, now, loop_now))
 
+    async def use_settings(self) -> None:
+        """Have all clients follow the settings and the policy in force. Others have their turn meanwhile."""
+        for done, client in enumerate(self, 1):
+            self.run_isolated(client, client.use_settings)
+            if done % limits.SETTINGS_CLIENTS == 0:
+                await asyncio.sleep(0)
+
     def run_isolated(self, client: Client, action: Callable[[], None]) -> None:
         """Run `action` for one of many clients. If it fails, end that client alone."""
         try:

@@ -19,7 +19,7 @@ from ferry.clock import Clock, random_token
 from ferry.errors import Refusal
 from ferry.kinds import kind_of
 from ferry.limiters.flapping import FlapGuard
-from ferry.names import Address, ConnectionId, Endpoint, IdentityId, TunnelId, WorkerId
+from ferry.names import ConnectionId, Endpoint, IdentityId, TunnelId, WorkerId
 from ferry.policy.forwards import (
     request_refusal,
 )
@@ -129,26 +129,29 @@ class Tunnels:
 
     async def _prepare(self, tunnel: SshTunnel, permitted: PermittedForward) -> Refusal | None:
         """Make the earlier holder give way, and open the port."""
-        client, grant, settings = permitted.client, permitted.grant, permitted.settings
+        client, grant = permitted.client, permitted.grant
         if (too_late := self._too_late(client)) is not None:
             return too_late
         if (holder := await self.holders.at(grant.address)) is not None:
             await holder.give_way(Taker(client.id, client.identity.id, client.peer))
         refusal = await _listen(tunnel, permitted) or self._too_late(client)
-        # the line of the key may have changed since the request, and the policy
-        refusal = refusal or request_refusal(client.may, tunnel.forward.request, tunnel.bind, settings.rules)
-        return refusal or self._refused_now(client, tunnel.address)
+        return refusal or self._refusal_now(client, tunnel)  # what decided on the request may have changed
 
-    def _refused_now(self, client: TunnelClient, address: Address) -> Refusal | None:
-        """The refusal of a tunnel at `address` by the policy in force."""
-        return refusal_now(client, address, self._in_force.forwards, self._clock.now())
+    def _refusal_now(self, client: TunnelClient, tunnel: SshTunnel) -> Refusal | None:
+        """Why a tunnel is not allowed any more: by the line of its client's key, by the operator's settings, or by the
+        policy."""
+        settings, may, forward = self._in_force.forwards, client.may, tunnel.forward
+        return (
+            request_refusal(may, forward.request, tunnel.bind, settings.rules)
+            or tunnel.moved(settings.rules, may)
+            or refusal_now(client, tunnel.address, settings, self._clock.now(), forward.rule)
+        )
 
-    def follow_policy(self, client: TunnelClient) -> None:
-        """Close the tunnels of a connection that the policy in force does not allow."""
+    def close_forbidden(self, client: TunnelClient) -> None:
+        """Close the tunnels of a connection that are not allowed any more."""
         for tunnel in list(self.of_connection(client.id).values()):
-            if (refusal := self._refused_now(client, tunnel.address)) is not None:
-                by = f" (rule {rule.name!r} had allowed it)" if (rule := tunnel.forward.rule) else ""
-                self.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}{by}")
+            if (refusal := self._refusal_now(client, tunnel)) is not None:
+                self.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}")
 
     def _too_late(self, client: TunnelClient) -> Refusal | None:
         """The refusal of a forward that opens while its connection closes, the gateway stops, or nothing new may open."""
