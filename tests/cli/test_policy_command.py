@@ -188,12 +188,57 @@ def test_a_file_is_asked_before_it_is_put_in_force(ask: Asked) -> None:
 
 def test_without_a_policy_file_the_line_of_the_key_decides_and_others_tunnels_are_not_reached(ask: Asked) -> None:
     ask.configure('mode = "keys"', 'keys = ["keys"]')
+    keys = ask.folder / "keys"
     code, said = ask("explain", "--who", "web-1", "--publish", "21023")
     assert code == 0
     assert "there is no policy file (access.policy), so the line of the key alone decides" in said
-    assert ask("explain", "--who", "web-2", "--reach", "web-1:22")[1].endswith("allows it for its own tunnels alone")
+    assert ask("explain", "--who", "web-1", "--reach", "web-1:22")[1].endswith("line 1) allows it, for it is its own")
     assert ask("explain", "--who", "ann", "--reach", "web-1:22")[1].endswith("line 3) allows it")
+    code, said = ask("explain", "--who", "web-2", "--reach", "web-1:22")
+    assert code == 1
+    assert said.startswith("no: web-2 may not reach the alias web-1:22")
+    assert said.endswith(f'write permitopen="web-1:22" in the line ({keys}, line 2)')
+    code, said = ask("explain", "--who", "web-2", "--reach", "db.example.com:5432")
+    assert (code, said.startswith("no: ")) == (1, True)
+    assert (
+        'permitopen= does not name the host db.example.com:5432: write permitopen="db.example.com:5432" in the line'
+        in said
+    )
     assert "no policy file is named" in ask("check")[1]
+
+
+def test_without_a_policy_file_a_port_is_its_holders_alone(ask: Asked) -> None:
+    ask.configure('mode = "keys"', 'keys = ["keys"]')
+    keys = ask.folder / "keys"
+    code, said = ask("explain", "--who", "web-2", "--publish", "21023")
+    assert code == 1
+    assert "gateway: port 21023 refused: permitlisten= keeps it for web-1 (SHA256:" in said
+    assert said.endswith(f"({keys}, line 1: permitlisten)")
+    code, said = ask("explain", "--who", "web-2", "--reach", "localhost:21023")
+    assert code == 1
+    assert "port 21023 is kept for web-1 (SHA256:" in said
+    assert f'({keys}, line 1): write permitopen="localhost:21023" in the line ({keys}, line 2)' in said
+    assert ask("explain", "--who", "web-1", "--reach", "localhost:21023")[0] == 0
+    for question in (("--publish", "21023"), ("--reach", "localhost:21023")):
+        code, found = ask.json("who-can", *question)
+        assert (code, [each["who"] for each in found["allowed"]]) == (0, ["web-1"]), question
+    code, found = ask.json("who-can", "--reach", "web-1:22")
+    assert [each["who"] for each in found["allowed"]] == ["web-1", "ann"]
+    code, said = ask("who-can", "--reach", "127.0.0.1:4193")
+    assert (code, said) == (1, "nobody may reach port 4193")
+
+
+def test_a_login_name_is_looked_at_where_it_is_given(ask: Asked) -> None:
+    off = ("[[sshd.match]]", 'user = ["reverse-ssh"]', 'permit_listen = ["21030"]')
+    ask.configure('mode = "keys"', 'keys = ["keys"]', *off)
+    question = ("explain", "--who", "web-2", "--publish", "21024")
+    code, said = ask(*question)
+    assert code == 0
+    assert said.endswith("login name: none is given, so no [[sshd.match]] with `user` is looked at: write --user LOGIN")
+    assert ask(*question, "--user", "root")[0] == 0
+    code, said = ask(*question, "--user", "reverse-ssh")
+    assert (code, "(PermitListen)" in said, "login name" in said) == (1, True, False)
+    assert ask.json("who-can", "--publish", "21024", "--user", "reverse-ssh")[1]["allowed"] == []
 
 
 def test_where_every_key_may_log_in_the_rules_are_listed(ask: Asked) -> None:
@@ -203,6 +248,9 @@ def test_where_every_key_may_log_in_the_rules_are_listed(ask: Asked) -> None:
     assert "every key may log in" in ask("explain", "--who", "web-7", "--publish", "web-7:22")[1]
     ask.configure('mode = "anyone"')
     assert ask("who-can", "--publish", "22080")[1].startswith("everybody: any key may log in")
+    code, said = ask("who-can", "--reach", "localhost:22080")
+    assert code == 1
+    assert said.startswith("nobody may reach port 22080, but who holds it")
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,14 @@ def policy(
         str | None,
         typer.Option("--from", help="The address that asks. Without it, no `from` of a rule or a key is looked at."),
     ] = None,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            "--user",
+            help="The login name that asks. Without it, no `user` of a [[sshd.match]] is looked at.",
+            metavar="LOGIN",
+        ),
+    ] = None,
     as_json: JsonOption = False,
     output: OutputOption = Output.TEXT,
 ) -> None:
@@ -95,7 +103,7 @@ def policy(
         _check(_book(loaded, file, needed=True), now, as_json=as_json)
         return
     aims = _aims(publish, reach, loaded.domain)
-    asking = _Asking(loaded, _book(loaded, file, needed=False), aims, _address(from_address), now)
+    asking = _Asking(loaded, _book(loaded, file, needed=False), aims, _address(from_address), now, user)
     if action is Action.EXPLAIN:
         if who is None:
             raise InvalidInput("nobody is named: write --who web-1, or `ferry policy who-can` to ask about everybody")
@@ -203,7 +211,9 @@ def _checked(book: Rulebook, failed: Sequence[Failure]) -> dict[str, object]:
 class _Asking:
     """One question, and all that decides on it."""
 
-    def __init__(self, config: Config, book: Rulebook | None, aims: list[Aim], address: str, now: float) -> None:
+    def __init__(
+        self, config: Config, book: Rulebook | None, aims: list[Aim], address: str, now: float, user: str | None
+    ) -> None:
         from ferry.gateway.wiring import rules_of, sshd_rules_of
         from ferry.policy.explained import Settings
         from ferry.protocol.key_paths import AccessPaths
@@ -215,9 +225,13 @@ class _Asking:
         self._aims = aims
         self._address = address
         self._now = now
-        self._settings = Settings(self._book, rules_of(config), sshd_rules_of(config, self._book))
         self._any_key = config.access.mode == "anyone"
-        self._keys = {} if self._any_key else read_access(AccessPaths(tuple(config.access.keys))).lines
+        access = None if self._any_key else read_access(AccessPaths(tuple(config.access.keys)))
+        self._keys = {} if access is None else access.lines
+        ports = {} if access is None else access.ports
+        self._settings = Settings(self._book, rules_of(config), sshd_rules_of(config, self._book), ports, user)
+        self._asks_user = user is None and any(match.user for match in config.sshd.match)
+        """A login name would be looked at, and none is given."""
 
     def explain(self, who: str, *, as_json: bool) -> bool:
         """Print the answer for one identity, with each of its keys. Returns whether one of them is allowed."""
@@ -251,7 +265,14 @@ class _Asking:
                 print_json({"asked": str(self._aims[0]), "allowed": found, "rules": [_of_rule(rule) for rule in rules]})
             else:
                 self._print_who(allowed, rules)
-        return bool(allowed or rules or (self._any_key and self._book is None))
+        return bool(allowed or rules or self._may_everybody)
+
+    @property
+    def _may_everybody(self) -> bool:
+        """Whether every key may log in, and nothing but the configuration restricts what it may."""
+        from ferry.policy.explained import may_be_of_others
+
+        return self._any_key and self._book is None and not any(map(may_be_of_others, self._aims))
 
     def _of_keys(self, asker: Asker) -> list[Verdict]:
         """The answers for the keys of an identity."""
@@ -290,6 +311,9 @@ class _Asking:
             if each.by_gateway is not None:
                 rule = f" ({each.by_gateway.rule})" if each.by_gateway.rule else ""
                 typer.echo(folded(f"gateway: {each.by_gateway.detail}{rule}", _INDENT, _INDENT * 2))
+        if self._asks_user:
+            text = "login name: none is given, so no [[sshd.match]] with `user` is looked at: write --user LOGIN"
+            typer.echo(folded(text, _INDENT, _INDENT * 2))
 
     def _policy_text(self, verdict: Verdict) -> str:
         from ferry.errors import Refusal
@@ -315,7 +339,7 @@ class _Asking:
         where = f"{shown} ({verdict.line.file}, line {verdict.line.number})"
         if verdict.by_key is None:
             origins = None if verdict.asker.address else verdict.line.options.origins
-            return f"{where} allows it{' for its own tunnels alone' if verdict.own_only else ''}{_only(origins)}"
+            return f"{where} allows it{', for it is its own' if verdict.is_own else ''}{_only(origins)}"
         return f"{where} does not: {verdict.by_key.detail} ({verdict.by_key.rule})"
 
     def _print_who(self, allowed: Sequence[Verdict], rules: Sequence[Rule]) -> None:
@@ -335,10 +359,11 @@ class _Asking:
             print_table(
                 (Column("WHO", whole=True), Column("RULE", whole=True)), [(rule.who.shown, str(rule)) for rule in rules]
             )
-        elif self._any_key and self._book is None:
+        elif self._may_everybody:
             typer.echo("everybody: any key may log in (access.mode = anyone), and there is no policy file")
         else:
-            typer.echo(f"nobody may {safe(self._aims[0])}")
+            but = "" if self._book is not None else ", but who holds it: without a policy file each key reaches its own"
+            typer.echo(f"nobody may {safe(self._aims[0])}{but if self._any_key else ''}")
 
 
 def _only(origins: HostList | None) -> str:
@@ -373,7 +398,7 @@ def _document(verdict: Verdict) -> dict[str, object]:
         if line is None
         else {
             "allowed": verdict.by_key is None,
-            "own_only": verdict.own_only,
+            "own_only": verdict.is_own,
             "fingerprint": key,
             "file": line.file or None,
             "line": line.number or None,

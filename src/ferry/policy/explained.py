@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from ferry.errors import Refusal
 from ferry.kinds.alias import ALIAS
@@ -11,13 +11,14 @@ from ferry.kinds.port import TCP
 from ferry.kinds.rules import ForwardRules
 from ferry.kinds.unix_socket import SOCKET, folder_of
 from ferry.kinds.web import HTTP
-from ferry.names import Address, CertificateName, Endpoint, Fingerprint, Identity, IdentityId
+from ferry.names import Address, CertificateName, Endpoint, Fingerprint, Identity, IdentityId, printable
 
 from .addresses import needs_its_own_name
 from .aims import Act, Aim, What
 from .allowance import Allowance
 from .forwards import listen_grant
 from .keys import ANY_KEY, Caller, KeyLine, log_in, names_open
+from .port_lines import PortLine, kept_for_another
 from .rulebook import Rulebook
 from .rules import Asker, Rule
 from .sshd import UNSET, Forwarding, SshdRules, Who
@@ -38,11 +39,11 @@ class Verdict:
     line: KeyLine | None
     """The line of its key; None: no line lets it in."""
     by_key: Refusal | None
-    """The refusal by the options of that line."""
+    """The refusal by the options of that line, or without a policy file by the lines that say whose the target is."""
     by_gateway: Refusal | None = None
     """The refusal by the configuration, whoever asks or for this identity: its ranges of ports, reserved names, `[sshd]`."""
-    own_only: bool = False
-    """It is allowed for its own tunnels alone: no rule, and no exact `permitopen=`, names the target."""
+    is_own: bool = False
+    """Without a policy file: it is allowed because the target is its own, and not because `permitopen=` names it."""
 
     @property
     def allowed(self) -> bool:
@@ -58,49 +59,86 @@ class Settings:
     book: Rulebook | None
     rules: ForwardRules
     sshd: SshdRules
+    ports: Mapping[int, Sequence[PortLine]] = field(default_factory=dict)
+    """The lines that name ports, by the port."""
+    user: str | None = None
+    """The login name; None: it is not looked at, and no `[[sshd.match]]` for a login name counts."""
 
 
 def verdict(settings: Settings, asker: Asker, aims: Sequence[Aim], line: KeyLine | None) -> Verdict:
     """The answer about the first of `aims` that is allowed, or about the first of all."""
-    book, rules = settings.book, settings.rules
-    found = [
-        Verdict(
-            asker,
-            aim,
-            None if book is None else book.decide(asker, aim, exactly=needs_its_own_name(aim)),
-            line,
-            None if line is None else _by_key(line, asker, aim, rules),
-            _by_gateway(settings, asker, aim),
-            own_only=book is None and line is not None and _is_of_others(aim) and not names_open(line, *_sent(aim)),
-        )
-        for aim in aims
-    ]
+    found = [_verdict(settings, asker, aim, line) for aim in aims]
     return next((each for each in found if each.allowed), found[0])
 
 
-def _is_of_others(aim: Aim) -> bool:
+def _verdict(settings: Settings, asker: Asker, aim: Aim, line: KeyLine | None) -> Verdict:
+    by_key, is_own = None, False
+    if line is not None:
+        by_key = _by_key(line, asker, aim, settings)
+        if by_key is None and settings.book is None and may_be_of_others(aim) and not names_open(line, *_sent(aim)):
+            by_key = _of_another(settings, asker, aim, line)
+            is_own = by_key is None
+    by_policy = None if settings.book is None else settings.book.decide(asker, aim, exactly=needs_its_own_name(aim))
+    return Verdict(asker, aim, by_policy, line, by_key, _by_gateway(settings, asker, aim), is_own)
+
+
+def _of_another(settings: Settings, asker: Asker, aim: Aim, line: KeyLine) -> Refusal | None:
+    """The refusal of a target that is not the asker's own, as far as the files say; None if it is. Which ports and aliases
+    somebody has by use alone, they do not say."""
+    holders = settings.ports.get(aim.port, ()) if aim.what is What.PORT else ()
+    if any(each.is_of(_identity(asker)) for each in holders):
+        return None
+    if aim.what is What.ALIAS and asker.name is not None and asker.name.lower() == aim.name:
+        return None
+    if holders:
+        why = f"{aim.target} is kept for {holders[0].holder} ({holders[0].line.place})"
+    elif aim.what is What.HOST:
+        why = f"permitopen= does not name {aim.target}"
+    else:
+        why = f"no line of a key file says that {aim.target} is its own, and permitopen= does not name it"
+    host = f"[{aim.name}]" if ":" in aim.name else aim.name or "localhost"
+    return Refusal(
+        "through this gateway you can reach your own aliases and ports only",
+        code="not_yours",
+        detail=f'only its own tunnels, and {why}: write permitopen="{host}:{aim.port}" in the line',
+        rule=line.place or None,
+    )
+
+
+def may_be_of_others(aim: Aim) -> bool:
     """Whether the target may be somebody else's. A socket is always in the folder of who asks."""
     return aim.act is Act.REACH and aim.what is not What.SOCKET
 
 
-def _by_key(line: KeyLine, asker: Asker, aim: Aim, rules: ForwardRules) -> Refusal | None:
+def _by_key(line: KeyLine, asker: Asker, aim: Aim, settings: Settings) -> Refusal | None:
     if not asker.address:  # then `from=` is not asked
         line = replace(line, options=replace(line.options, origins=None))
-    let_in = log_in([line], Caller(line.user or "", asker.address, asker.host, asker.now))
+    user = settings.user if settings.user is not None else line.user or ""
+    let_in = log_in([line], Caller(user, asker.address, asker.host, asker.now))
+    if let_in is None:
+        return Refusal(
+            "your key may not log in by this name",
+            code="login_name",
+            detail=f"the file is that of the login name {printable(line.user or '', 60)} (%u in access.keys)",
+            rule=line.place,
+        )
     if isinstance(let_in, Refusal):
         return let_in
-    return _by_options(Allowance(line, _ALL_ON), _identity(asker), aim, rules)
+    return _by_options(Allowance(line, _ALL_ON), _identity(asker), aim, settings.rules)
 
 
 def _by_gateway(settings: Settings, asker: Asker, aim: Aim) -> Refusal | None:
     who = _identity(asker)
-    sshd = settings.sshd.of(Who("", who, asker.address, _ANY_END))
+    sshd = settings.sshd.of(Who(settings.user or "", who, asker.address, _ANY_END))
     anything = Allowance(ANY_KEY, sshd)
     refusal = _by_options(anything, who, aim, settings.rules)
-    if refusal is not None or _is_of_others(aim):
+    if refusal is not None or may_be_of_others(aim):
         return refusal
-    grant = listen_grant(who, _address(who, aim, settings.rules), settings.rules)
-    return grant if isinstance(grant, Refusal) else None
+    address = _address(who, aim, settings.rules)
+    grant = listen_grant(who, address, settings.rules)
+    if isinstance(grant, Refusal):
+        return grant
+    return kept_for_another(who, address, settings.ports.get(aim.port, ()) if aim.what is What.PORT else ())
 
 
 def _identity(asker: Asker) -> Identity:
