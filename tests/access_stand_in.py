@@ -24,6 +24,9 @@ class AccessStandIn:
     def revocation_of(self, _fingerprint: Fingerprint, _certificate: Certificate | None) -> Refusal | None:
         return None
 
+    def hides(self, _line: KeyLine) -> bool:
+        return False
+
     def read(self) -> Found | None:
         return None
 

@@ -398,5 +398,5 @@ LINT_CONNECT_SECONDS: Final = 10  # until a host of `ferry lint sshd HOST` answe
 LINT_HOST_SECONDS: Final = 120.0  # for one command there, with the time in which a person types a passphrase
 LINT_LOOK_SECONDS: Final = 0.1  # between two looks whether `ssh` has ended
 LINT_TEXT_CHARS: Final = 10_000  # of one sentence of `ferry lint` and `ferry import`, which may list many lines
-REVOKED_SECONDS: Final = 2.0  # after a key is removed from its files or renamed there, before its connections end
+REVOKED_SECONDS: Final = 0.75  # a key is missed in its files or has another name: the time for one more reading
 TICK_SECONDS: Final = 1.0  # between two checks for stuck connections and for writes that a full disk has delayed

@@ -44,7 +44,7 @@ async def test_what_is_not_in_force_is_told_with_the_reason(tmp_path: Path) -> N
     folder = tmp_path / "state"
     async with running(folder, SmallGateway(access_error="/revoked: cut short", config_error="ferry.toml, line 3: no")):
         result = await run(status, "--state", str(folder))
-    assert "  access      nobody may log in: /revoked: cut short" in result.lines
+    assert "  access      failed: /revoked: cut short" in result.lines
     assert "  config      the last reload was refused: ferry.toml, line 3: no" in result.lines
 
 

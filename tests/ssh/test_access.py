@@ -15,7 +15,7 @@ import pytest
 from ferry.errors import StartupError
 from ferry.limits import KEY_LINES_REFUSED
 from ferry.names import Fingerprint
-from ferry.policy.keys import ANY_KEY, KeyLine
+from ferry.policy.keys import ANY_KEY, Certified, KeyLine
 from ferry.protocol.key_paths import AccessPaths
 from ferry.regular_files import read_regular
 from ferry.ssh import access
@@ -23,6 +23,7 @@ from ferry.ssh.access import Anyone, AuthorizedKeys
 from ferry.ssh.access_lines import Found, read_listed
 from ferry.ssh.key_files import listing_of
 from ferry.this_host import THIS_HOST
+from made_certificate import made
 from ssh_command import fingerprint
 
 KEY_FILE_BYTES = 4 * 1024 * 1024
@@ -42,8 +43,8 @@ def read(reports: Reports) -> Callable[..., AuthorizedKeys]:
     def report(event: str, /, **fields: object) -> None:
         reports.append((event, fields))
 
-    def make(*paths: Path) -> AuthorizedKeys:
-        keys = AuthorizedKeys(AccessPaths(paths), report)
+    def make(*paths: Path, cas: Path | None = None) -> AuthorizedKeys:
+        keys = AuthorizedKeys(AccessPaths(paths, () if cas is None else (cas,)), report)
         keys.use(None)
         return keys
 
@@ -61,6 +62,12 @@ def folder(tmp_path: Path) -> Path:
 def loaded(reports: Reports) -> object:
     """The number of keys, as reported last."""
     return next(fields["keys"] for event, fields in reversed(reports) if event == "keys.loaded")
+
+
+def not_read(why: str) -> str:
+    """What is told of a file or folder."""
+    fix = "put it back, or let the gateway's user read it"
+    return f"it cannot be read ({why}): {fix} (until then its keys do not log in, and those who are here stay)"
 
 
 def refresh(keys: AuthorizedKeys) -> None:
@@ -335,6 +342,30 @@ def test_files_are_read_again_only_after_a_change(
     assert "No such file" in str(reports[3][1]["error"])
 
 
+def test_a_line_may_still_stand_while_its_file_or_that_of_its_ca_cannot_be_read(
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    (tmp_path / "folder").mkdir()
+    plain, listed, cas = tmp_path / "plain", tmp_path / "folder" / "listed", tmp_path / "cas"
+    for file in (plain, listed, cas):
+        file.write_text(public(new_key()))
+    keys = read(plain, tmp_path / "folder", cas=cas)
+    of_plain, of_listed = KeyLine(file=str(plain)), KeyLine(file=str(listed))
+    certified = KeyLine(file=str(plain), certified=Certified(of_plain, made()))
+    lines = (of_plain, of_listed, certified)
+    assert [keys.hides(line) for line in lines] == [False, False, False]
+    for away, hidden in ((plain, [True, False, True]), (listed, [False] * 3), (cas, [False, False, True])):
+        away.rename(tmp_path / "away")
+        refresh(keys)
+        assert [keys.hides(line) for line in lines] == hidden, away  # what leaves a folder is taken out of it
+        (tmp_path / "away").rename(away)
+        refresh(keys)
+    (tmp_path / "folder").rename(tmp_path / "away")
+    refresh(keys)
+    assert [keys.hides(line) for line in lines] == [False, True, False]
+    assert "folder: it cannot be read" in keys.problem
+
+
 def test_an_unchanged_file_is_not_read_again_and_a_changed_file_once(
     read: Callable[..., AuthorizedKeys], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,7 +412,7 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     refresh(keys)
     assert not knows(keys, one)
     rejected = [fields for event, fields in reports if event == "keys.rejected"]
-    assert {"path": str(folder / "one"), "line": 0, "error": "[Errno 13] Permission denied"} in rejected
+    assert {"path": str(folder / "one"), "line": 0, "error": not_read("Permission denied")} in rejected
     assert rejected[0]["path"] == str(folder / "two")
     assert str(rejected[0]["error"]).endswith(
         "it has more than 4 MiB, the most of a file of keys, so none of its keys counts: spread them over the files of a "
@@ -492,7 +523,7 @@ def test_a_file_that_becomes_unreadable_grants_nothing_and_is_reported(
     refresh(keys)
     assert (knows(keys, one), knows(keys, two)) == (False, True)
     rejected = [fields for event, fields in reports if event == "keys.rejected"]
-    assert rejected == [{"path": str(folder / "one"), "line": 0, "error": "[Errno 116] Stale file handle"}]
+    assert rejected == [{"path": str(folder / "one"), "line": 0, "error": not_read("Stale file handle")}]
 
 
 def test_a_folder_that_cannot_be_listed_any_more_grants_nothing(
@@ -518,6 +549,6 @@ def test_a_folder_that_cannot_be_listed_any_more_grants_nothing(
             refresh(keys)
         assert (knows(keys, one), knows(keys, two)) == (False, True)
         rejected = [fields for event, fields in reports if event == "keys.rejected"]
-        assert rejected == [{"path": str(folder), "line": 0, "error": "[Errno 116] Stale file handle"}]
+        assert rejected == [{"path": str(folder), "line": 0, "error": not_read("Stale file handle")}]
     refresh(keys)
     assert (knows(keys, one), knows(keys, two)) == (True, True)

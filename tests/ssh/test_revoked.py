@@ -12,6 +12,7 @@ import pytest
 from asyncssh.misc import ChannelOpenError
 
 from access_stand_in import AccessStandIn
+from ferry import limits
 from ferry.errors import Refusal
 from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
 from ferry.policy import certificates
@@ -25,7 +26,7 @@ from known_system import KNOWN
 from made_certificate import made
 from raw_client import raw_client
 
-REVOKED_SECONDS = 2.0
+REVOKED_SECONDS = 0.75
 LITTLE = 0.1
 GONE = "your key may not log in here any more"
 RENAMED = "your key has another name= here now: connect again"
@@ -96,7 +97,7 @@ def test_a_connection_ends_if_its_key_has_another_identity_now(
 def test_a_key_that_has_its_name_back_in_time_stays() -> None:
     one, revoked = connection("key", "alice"), Revoked[Connection]()
     assert not revoked.look([one], Keys(key="al"), 0, NOW)  # half a line, while an editor writes
-    assert not revoked.look([one], Keys(key="alice"), 1, NOW)
+    assert not revoked.look([one], Keys(key="alice"), REVOKED_SECONDS / 2, NOW)
     assert not revoked.look([one], Keys(key="al"), REVOKED_SECONDS, NOW)
 
 
@@ -209,6 +210,53 @@ def test_a_connection_with_a_removed_key_ends_and_the_others_stay(
         assert gateway.event('"connection.closed"', after=seen)["reason"] == GONE
         assert gateway.ask("status")["counts"]["connections"] == 1
         assert other.process.poll() is None
+
+
+@pytest.mark.parametrize("way", ["the file is gone", "the folder is gone", "the file is too long"])
+def test_a_connection_stays_while_its_key_file_cannot_be_read(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, way: str
+) -> None:
+    """A disk that is not mounted for a moment ended every tunnel of a fleet, and `/health` said "ok"."""
+    folder, others, key, goes = tmp_path / "keys", tmp_path / "others", new_key(), new_key()
+    folder.mkdir()
+    others.mkdir()
+    (others / "goes.pub").write_bytes(goes.with_suffix(".pub").read_bytes())
+    file = folder / key.with_suffix(".pub").name
+    text = key.with_suffix(".pub").read_text()
+    file.write_text(text)
+    configured = folder if way == "the folder is gone" else file
+    gateway = start_gateway(access={"mode": "keys", "keys": [configured, others]})
+    ssh, seen = gateway.ssh(tmp_path, key), gateway.log_lines
+    with (
+        ssh.start("-R", "stays:80:127.0.0.1:9") as child,
+        gateway.ssh(tmp_path, goes).start("-R", "goes:80:127.0.0.1:9") as removed,
+    ):
+        child.line("^Forwarding HTTP")
+        removed.line("^Forwarding HTTP")
+        if way == "the file is too long":
+            file.write_text(text + "#" * (limits.KEY_FILE_BYTES + 1))
+        else:
+            configured.rename(tmp_path / "elsewhere")
+        rejected = gateway.event('"keys.rejected"', after=seen)
+        assert (rejected["path"], "Errno" in str(rejected["error"])) == (str(configured), False)
+        (others / "goes.pub").unlink()
+        assert removed.exit_code() == 255  # by now the key of the other would have been missing for long enough
+        assert ssh.run("-o", "BatchMode=yes", words="whoami").code == 255
+        assert child.running
+        health, told = gateway.health(), gateway.ask("status")["access"]["error"]
+        assert (health["status"], health["access"]) == ("degraded", "failed")
+        assert told.startswith(str(configured))
+        seen = gateway.log_lines
+        if way == "the file is too long":
+            file.write_text(text)
+        else:
+            (tmp_path / "elsewhere").rename(configured)
+        gateway.event('"keys.loaded".*"keys": 1', after=seen)
+        assert gateway.health()["access"] == "ok"
+        assert ssh.run("-o", "BatchMode=yes", words="whoami").code == 0
+        file.write_text("# nobody\n")
+        assert child.exit_code() == 255
+        assert GONE in child.err.text
 
 
 async def test_a_connection_with_a_renamed_key_ends_and_keeps_nothing_of_its_old_name(

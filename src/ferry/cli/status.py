@@ -63,7 +63,7 @@ def describe(status: dict[str, Any], width: int) -> list[str]:
         ),
         ("tunnels", f"{tunnels} ({kinds})" if kinds else str(tunnels)),
         ("database", paint("ok", "green") if store["ok"] else paint(f"failed: {safe(store['error'])}", "red")),
-        *_failed("access", status.get("access"), "nobody may log in"),
+        *_failed("access", status.get("access"), "failed"),
         *_failed("config", status.get("config"), "the last reload was refused"),
         *([("policy", _policy(status["policy"]))] if status.get("policy") else []),
         ("state", safe(status["state"])),

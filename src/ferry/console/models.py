@@ -72,12 +72,10 @@ class ConfigStatus(ApiModel):
 
 
 class AccessStatus(ApiModel):
-    """Whether anybody may log in."""
+    """Whether the files that say who may log in can be read."""
 
     ok: bool
-    error: str = Field(
-        "", description="Why nobody may: the list of revoked keys cannot be read. Running tunnels go on."
-    )
+    error: str = Field("", description="Why not, and who may not log in. Running tunnels go on.")
 
 
 class PolicyStatus(ApiModel):
@@ -362,6 +360,6 @@ class Health(ApiModel):
         "ok", description="`rejected`: the last reload was refused, and the earlier configuration is in force."
     )
     access: Literal["ok", "failed"] = Field(
-        "ok", description="`failed`: nobody may log in, for the list of revoked keys cannot be read."
+        "ok", description="`failed`: a file of keys, CAs, principals or revoked keys cannot be read."
     )
     tunnels: int

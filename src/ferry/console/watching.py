@@ -33,7 +33,7 @@ def health_of(state: ConsoleState) -> Health:
 
 
 def health_status(health: Health) -> int:
-    """200 while visitors are served (`degraded`: without the database or the audit log, or while nobody may log in), 503 while draining."""
+    """200 while visitors are served (`degraded`: without the database or the audit log, or while a file of keys cannot be read), 503 while draining."""
     return 503 if health.status == "draining" else 200
 
 

@@ -45,9 +45,12 @@ class Upkeep:
         await self._kept.audit.write_late()
 
     async def read_keys(self) -> None:
-        """Read key files that have changed."""
+        """Read key files that have changed, and end the connections of keys that are gone."""
         access = self._worker.settings.login.access
-        access.use(await asyncio.to_thread(access.read))
+        found = await asyncio.to_thread(access.read)
+        access.use(found)
+        if found is not None or self._revoked.suspects:
+            await self.end_revoked()
 
     async def read_policy(self) -> None:
         """Read the policy file, if it has changed, and end what the policy does not allow any more."""

@@ -294,7 +294,8 @@ def _keys(said: Said) -> AuditRecord:
 
 
 def _rejected_key(said: Said) -> AuditRecord:
-    where = f"{said.text('path')}, line {said.text('line')}"
+    line = said.number("line")  # 0: the whole file
+    where = f"{said.text('path')}, line {line}" if line else said.text("path")
     return said.record(Kind.KEYS, Outcome.REFUSED, what=where, detail=said.text("error"))
 
 

@@ -4,6 +4,7 @@ they change."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
 from ferry.errors import Refusal
@@ -72,6 +73,10 @@ class KeyAccess(Protocol):
         """The refusal of a key that is on the list of revoked ones, or whose CA is."""
         ...
 
+    def hides(self, line: KeyLine, /) -> bool:
+        """Whether a line may still stand: its file, or that of its CA, cannot be read now."""
+        ...
+
     @property
     def allows_keyless(self) -> bool:
         """Whether clients without a key may connect, as anonymous."""
@@ -91,7 +96,7 @@ class WatchedAccess(KeyAccess, PortLines, Protocol):
 
     @property
     def problem(self) -> str:
-        """Why nobody may log in, with the file; empty if that is not so."""
+        """Why nobody, or not everybody, may log in: a file that cannot be read; empty if there is none."""
         ...
 
 
@@ -131,6 +136,9 @@ class Anyone(NoPortLines):
 
     def shut_lines_of(self, _fingerprint: Fingerprint) -> Sequence[ShutLine]:
         return ()
+
+    def hides(self, _line: KeyLine) -> bool:
+        return False
 
     def read(self) -> None:
         """There is nothing to read."""
@@ -185,7 +193,12 @@ class AuthorizedKeys:
 
     @property
     def problem(self) -> str:
-        return self._found.unreadable
+        return self._found.problem
+
+    def hides(self, line: KeyLine) -> bool:
+        written = line if line.certified is None else line.certified.line
+        cas = self._paths.trusted_cas if line.certified is not None else ()
+        return any(self._found.hides(path) for path in (Path(written.file), *cas))
 
     def read(self) -> Found | None:
         """Read the files; None if no file has changed, appeared or gone. A file that cannot be read grants nothing."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final
 
 from ferry import limits
@@ -23,7 +24,7 @@ from ferry.protocol.revoked_keys import parse_revoked
 from ferry.regular_files import NotAFile, read_regular
 from ferry.this_host import THIS_HOST
 
-from .key_files import NOT_A_FILE, Listing, Rejected, Stamp, check_there, listing_of, whole
+from .key_files import NOT_A_FILE, Listing, Rejected, Stamp, check_there, failed, listing_of, whole
 
 KEYS_READINGS = 3  # the most readings in one look, while the files change
 _NAME_OF_ANOTHER: Final = (
@@ -54,6 +55,19 @@ class Found:
     """None: the list cannot be read, so that nobody may log in."""
     unreadable: str = ""
     """Why that is so, and the file; empty if it is not."""
+
+    @property
+    def problem(self) -> str:
+        """Why nobody, or not everybody, may log in: a file that cannot be read; empty if there is none."""
+        if self.unreadable:
+            return f"nobody may log in: {self.unreadable}"
+        unread = [each for each in self.rejected if each.unread]
+        more = f"; and {len(unread) - 1} more" if len(unread) > 1 else ""
+        return f"{unread[0]}{more}" if unread else ""
+
+    def hides(self, path: Path) -> bool:
+        """Whether nobody knows what is in that file now."""
+        return any(each.path == path or each.path in path.parents for each in self.rejected if each.unread)
 
 
 def read_access(paths: AccessPaths) -> Found:
@@ -122,7 +136,7 @@ class _Reading:
             self.rejected.append(whole(stamp.path, NOT_A_FILE))
             return
         except OSError as error:
-            self.rejected.append(whole(stamp.path, str(error)))
+            self.rejected.append(failed(stamp.path, error))
             return
         if len(data) > limits.KEY_FILE_BYTES:
             most = f"{limits.KEY_FILE_BYTES // limits.MIB} MiB"
@@ -130,7 +144,7 @@ class _Reading:
                 f"it has more than {most}, the most of a file of keys, so none of its keys counts: spread them over "
                 "the files of a folder"
             )
-            self.rejected.append(whole(stamp.path, why))
+            self.rejected.append(whole(stamp.path, why, unread=True))
             return
         match stamp.role:
             case Role.KEYS:

@@ -13,6 +13,7 @@ from ferry.errors import StartupError
 from ferry.protocol.authorized_keys import name_of_file
 from ferry.protocol.key_paths import AccessPaths, KeyPath, Role
 
+_MEANWHILE: Final = "until then its keys do not log in, and those who are here stay"
 NOT_A_FILE: Final = "it is not a file, and is not read: put keys into files, or into files of one folder"
 
 
@@ -56,15 +57,24 @@ class Rejected(NamedTuple):
     """The error, and what to do."""
     detail: str
     """The error for the log, without any text of the line that may be secret."""
+    unread: bool = False
+    """Nobody knows what is in it now: the file or folder cannot be read."""
 
     def __str__(self) -> str:
         """The error for people who may read the file."""
         return f"{self.path}{f', line {self.line}' if self.line else ''}: {self.why}"
 
 
-def whole(path: Path, why: str) -> Rejected:
+def whole(path: Path, why: str, *, unread: bool = False) -> Rejected:
     """A file or folder that grants nothing."""
-    return Rejected(path, 0, why, why)
+    return Rejected(path, 0, why, why, unread=unread)
+
+
+def failed(path: Path, error: OSError) -> Rejected:
+    """A file or folder that cannot be read now, for a reason of the system."""
+    why = error.strerror or type(error).__name__
+    fix = f"put it back, or let the gateway's user read it ({_MEANWHILE})"
+    return whole(path, f"it cannot be read ({why}): {fix}", unread=True)
 
 
 class Listing(NamedTuple):
@@ -81,7 +91,7 @@ def listing_of(paths: AccessPaths) -> Listing:
         try:
             files = list(_files_of(role, path))
         except OSError as error:
-            listing.rejected.append(whole(path.path, str(error)))
+            listing.rejected.append(failed(path.path, error))
             continue
         for file in files:
             _look_at(file, listing)
@@ -125,7 +135,7 @@ def _look_at(file: _File, listing: Listing) -> None:
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         if file.is_named or not is_missing or file.path.is_symlink():
-            listing.rejected.append(whole(file.path, str(error)))
+            listing.rejected.append(failed(file.path, error))
         return  # a missing file has gone since the listing, or is that of a login name without keys: no error
     if stat.S_ISREG(of.st_mode):
         times = (of.st_mtime_ns, of.st_ctime_ns)

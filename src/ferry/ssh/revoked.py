@@ -3,7 +3,8 @@ left the key files or has changed, or the configuration has changed.
 
 An operator who removes a key, or gives it to another person, wants that now, not at the next log-in. But while an
 editor writes a file in place, the file is incomplete for a moment, and that must not disconnect a whole fleet. So the
-key has to be invalid for REVOKED_SECONDS. A key on the list of revoked ones is there on purpose: its connections end at once.
+key has to be invalid for REVOKED_SECONDS. While its file cannot be read (a disk that is not mounted), nobody knows, and the
+connection stays. A key on the list of revoked ones is there on purpose: its connections end at once.
 
 While the line of a connection stays, nothing ends it: as in sshd, `expiry-time=` is looked at when a key logs in.
 """
@@ -51,6 +52,11 @@ class Revoked(Generic[C]):
     def __init__(self) -> None:
         self._since: dict[C, float] = {}
         """Connections that could not log in with their identity now, and since when."""
+
+    @property
+    def suspects(self) -> bool:
+        """Whether the last look has seen a connection whose key is invalid."""
+        return bool(self._since)
 
     def look(
         self, connections: Iterable[C], access: KeyAccess, now: float, time: float
@@ -115,6 +121,8 @@ def _line_now(fingerprint: Fingerprint, line: KeyLine, access: KeyAccess, caller
     certificate = _certificate(line)
     stands = line if line.certified is None else line.certified.line
     if stands in lines_in(access, fingerprint, certificate, caller.user):
+        return line
+    if access.hides(line):
         return line
     found = judged(access, fingerprint, certificate, caller)
     if isinstance(found, KeyLine):
