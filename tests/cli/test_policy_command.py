@@ -228,6 +228,44 @@ def test_without_a_policy_file_a_port_is_its_holders_alone(ask: Asked) -> None:
     assert (code, said) == (1, "nobody may reach port 4193")
 
 
+SPECIAL = """\
+[[rule]]
+name = "staff"
+who = "ann"
+reach.hosts = ["*:80", "*:4193", "10.0.0.0/8:*", "127.0.0.1:4000-5000", "localhost:*"]
+
+[[test]]
+who = "ann"
+accept = ["reach 10.1.2.3:80", "reach db.example.com:80", "reach 127.0.0.1:4100"]
+deny = ["reach 169.254.169.254:80", "reach 127.0.0.1:80", "reach 127.0.0.1:4193", "reach localhost:4193", "reach 127.1:80"]
+"""
+
+
+def test_special_addresses_and_the_gateways_own_ports_are_asked_about_as_the_gateway_decides(ask: Asked) -> None:
+    (ask.folder / "special.toml").write_text(SPECIAL)
+    ask.configure('mode = "keys"', 'keys = ["keys-of-staff"]', "[admin]", 'listen = "127.0.0.1:4193"')
+    (ask.folder / "keys-of-staff").write_text((ask.folder / "ann.pub").read_text())
+    code, said = ask("check", "special.toml")
+    assert (code, said.endswith("1 rule, 0 tags, 8 tests passed")) == (0, True), said
+    for target in ("[::1]:80", "0.0.0.0:80", "169.254.169.254:4193", "127.0.0.1:4193", "localhost:4193", "[::]:4193"):
+        code, said = ask("explain", "special.toml", "--who", "ann", "--reach", target)
+        assert code == 1, target
+        assert ask("who-can", "special.toml", "--reach", target)[0] == 1
+    assert (
+        "no rule does by naming this host and this port of the gateway's own themselves"
+        in (ask("explain", "special.toml", "--who", "ann", "--reach", "0.0.0.0:4193")[1])
+    )
+    assert ask("explain", "special.toml", "--who", "ann", "--reach", "2130706433:4193")[0] == 1
+    for odd in ("127.1:80", "0x7f.0.0.1:80"):
+        code, said = ask("explain", "special.toml", "--who", "ann", "--reach", odd)
+        assert code == 1, odd
+        assert "the gateway connects to no such host: an IPv4 address is four decimal numbers" in said
+    assert ask("explain", "special.toml", "--who", "ann", "--reach", "localhost:4100")[0] == 0
+    ask.configure('mode = "anyone"', "[admin]", 'listen = "127.0.0.1:4193"')
+    assert ask("who-can", "special.toml", "--reach", "127.0.0.1:4193")[0] == 1
+    assert ask("who-can", "special.toml", "--reach", "127.0.0.1:4100")[0] == 0
+
+
 def test_a_login_name_is_looked_at_where_it_is_given(ask: Asked) -> None:
     off = ("[[sshd.match]]", 'user = ["reverse-ssh"]', 'permit_listen = ["21030"]')
     ask.configure('mode = "keys"', 'keys = ["keys"]', *off)

@@ -342,3 +342,19 @@ def test_explain_tells_what_may_be_reached(fleet: Fleet, lines: LineService) -> 
     assert "explain takes one forward, as you would type it" in fleet.ssh("ann").run(words="explain web-1").err
     assert "ssh localhost explain -R" not in fleet.ssh("ann").run(words="help").out
     assert "The operator's rules say what you may publish and reach" in " ".join(fleet.ssh("ann").run().out.split())
+
+
+def test_the_admin_address_is_reached_by_a_rule_for_its_very_port_alone(fleet: Fleet, lines: LineService) -> None:
+    admin = fleet.gateway.ports.admin
+
+    def reaches(port: int, permit: str) -> tuple[bool, bool]:
+        """Whether a rule lets somebody connect, and what explain says of it."""
+        fleet.change(fleet.rules(more=f'[[rule]]\nwho = "ann"\nreach.hosts = ["{permit}"]\n'))
+        target = f"127.0.0.1:{port}"
+        ended = fleet.ssh("ann").run("-W", target)
+        return "administratively prohibited" not in ended.err, explained(fleet, "ann", "-W", target)[0] == 0
+
+    for permit in ("127.0.0.1:*", "127.0.0.1:1024-65535"):
+        assert reaches(admin, permit) == (False, False), permit
+        assert reaches(lines.port, permit) == (True, True), permit
+    assert reaches(admin, f"127.0.0.1:{admin}") == (True, True)

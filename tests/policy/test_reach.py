@@ -250,10 +250,10 @@ def test_nobody_else_makes_a_grant_for_a_host() -> None:
 # --- with a policy file
 
 
-def judge(*permits: str, who: Identity = BOB) -> Judge:
+def judge(*permits: str, who: Identity = BOB, services: frozenset[int] = frozenset()) -> Judge:
     """One rule for `who` that allows `permits`, as they stand below [rule.reach]."""
     text = f'[[rule]]\nname = "r"\nwho = ["{who.name or "*"}"]\n[rule.reach]\n' + "\n".join(permits)
-    return Judge(Rulebook(parse_policy(text, "/policy", {})), Asker.of(who, "192.0.2.7", "192.0.2.7", 0.0))
+    return Judge(Rulebook(parse_policy(text, "/policy", {}), services), Asker.of(who, "192.0.2.7", "192.0.2.7", 0.0))
 
 
 def test_a_rule_lets_somebody_reach_the_tunnel_of_another_and_the_grant_names_it() -> None:
@@ -323,6 +323,42 @@ def test_no_pattern_and_no_network_leads_to_the_gateway_itself() -> None:
     assert decided("10.0.0.7", "10.0.0.7", "10.0.0.0/8:80") == "granted"
     assert decided("10.0.0.7", "10.0.0.7", "10.0.0.0/8:80", here=True) == "target_address"
     assert decided("10.0.0.7", "10.0.0.7", "10.0.0.7:80", here=True) == "granted"
+
+
+ADMIN = 4193
+
+
+@pytest.mark.parametrize(
+    ("permit", "asked", "found", "granted_here"),
+    [
+        ("127.0.0.1:*", "127.0.0.1", "127.0.0.1", False),
+        ("127.0.0.1:4000-5000", "127.0.0.1", "127.0.0.1", False),
+        ("localhost:*", "localhost", "127.0.0.1", False),
+        ("[::1]:4000-5000", "::1", "::1", False),
+        ("0.0.0.0:*", "0.0.0.0", "0.0.0.0", False),
+        ("10.0.0.7:*", "10.0.0.7", "10.0.0.7", False),
+        ("127.0.0.1:4193", "127.0.0.1", "127.0.0.1", True),
+        ("127.0.0.0/8:4193", "127.0.0.1", "127.0.0.1", False),
+        ("localhost:4193", "localhost", "::1", True),
+        ("10.0.0.7:4193", "10.0.0.7", "10.0.0.7", True),
+        ("169.254.1.2:*", "169.254.1.2", "169.254.1.2", True),
+    ],
+)
+def test_a_port_of_the_gateways_own_needs_a_rule_for_that_very_port(
+    permit: str, asked: str, found: str, *, granted_here: bool
+) -> None:
+    own = judge(f'hosts = ["{permit}"]', services=frozenset({ADMIN}))
+    is_here = asked != "169.254.1.2"
+    want = replace(to_host(asked, ADMIN, ""), judge=own)
+    host = decide_host(want)
+    assert isinstance(host, Host)
+    answer = decide_address(want, host, ip_address(found), here=is_here)
+    assert isinstance(answer, HostGrant) is granted_here
+    if asked != "10.0.0.7":
+        assert isinstance(explain_host(want, host), HostAnswer) is granted_here
+    other = replace(to_host(asked, ADMIN + 1, ""), judge=own)
+    if permit.endswith(("*", "5000")):
+        assert isinstance(decide_address(other, host, ip_address(found), here=is_here), HostGrant)
 
 
 @pytest.mark.parametrize(

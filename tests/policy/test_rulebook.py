@@ -15,7 +15,7 @@ from ferry.names import Address, CertificateName, Fingerprint, Identity, Identit
 from ferry.policy.aims import Act, Aim, What, parse_publish, parse_reach
 from ferry.policy.judge import Judge
 from ferry.policy.rulebook import Rulebook
-from ferry.policy.rules import Asker, Members, Permit, Policy, Rule
+from ferry.policy.rules import Asker, Members, Naming, Permit, Policy, Rule
 from ferry.protocol.host_patterns import HostList, parse_host_list
 from granted import RULES as FORWARD_RULES
 
@@ -88,12 +88,12 @@ WANTED = st.builds(
 )
 
 
-@given(POLICIES, st.lists(st.tuples(ASKERS, WANTED, st.booleans()), min_size=1, max_size=8))
-def test_the_index_answers_as_a_look_at_each_rule(policy: Policy, questions: list[tuple[Asker, Aim, bool]]) -> None:
+@given(POLICIES, st.lists(st.tuples(ASKERS, WANTED, st.sampled_from(Naming)), min_size=1, max_size=8))
+def test_the_index_answers_as_a_look_at_each_rule(policy: Policy, questions: list[tuple[Asker, Aim, Naming]]) -> None:
     book = Rulebook(policy)
-    for asker, wanted, exactly in questions:
-        allowing = [rule for rule in policy.rules if rule.allows(asker, wanted, policy.tags, exactly=exactly)]
-        answer = book.decide(asker, wanted, exactly=exactly)
+    for asker, wanted, how in questions:
+        allowing = [rule for rule in policy.rules if rule.allows(asker, wanted, policy.tags, how)]
+        answer = book.decide(asker, wanted, how)
         if allowing:
             assert answer is allowing[0]
         else:

@@ -424,6 +424,12 @@ class Config(Section):
         return limits.NAMES_PER_IDENTITY_ON_LOOPBACK
 
     @property
+    def services(self) -> frozenset[int]:
+        """The ports on which the gateway itself listens, for the operator, visitors and SSH."""
+        listening = (self.admin.listen, self.http.listen, self.https.listen, self.ssh.listen)
+        return frozenset(endpoint.port for endpoints in listening for endpoint in endpoints)
+
+    @property
     def ssh_port(self) -> int:
         """The port to print in commands."""
         return self.ssh.advertised_port or (self.ssh.listen or self.https.listen or [Endpoint("", 22)])[0].port

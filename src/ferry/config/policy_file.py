@@ -74,7 +74,7 @@ def load_policy(config: Config, now: float) -> Rulebook | None:
 
 def read_book(path: Path, config: Config) -> Rulebook:
     """The policy in a file, which has the tags that a configuration needs. Blocks. Raises InvalidInput."""
-    book = Rulebook(read_policy(path, port_ranges(config)))
+    book = Rulebook(read_policy(path, port_ranges(config)), config.services)
     missing = [
         f"{path}: [tags] has no {printable(tag, 60)}, and sshd.match {number} is for it: {_instead(tag, book)}"
         for number, match in enumerate(config.sshd.match, 1)

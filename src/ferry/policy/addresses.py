@@ -9,10 +9,11 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Network
 from typing import Final
 
-from ferry.protocol.targets import IpAddress
+from ferry.errors import InvalidInput, Refusal
+from ferry.protocol.targets import IpAddress, parse_target_host
 
 from .aims import Aim, What
-from .rules import numeric
+from .rules import Naming, numeric
 
 _SPECIAL_V4: Final = tuple(
     (IPv4Network(network), kind)
@@ -59,9 +60,29 @@ def special(address: IpAddress) -> str | None:
     return next((kind for network, kind in _SPECIAL_V6 if address in network), None)
 
 
-def needs_its_own_name(aim: Aim) -> bool:
-    """Whether only a rule that names this very host leads there: to a special address, or to the gateway's own host."""
+def is_itself(address: IpAddress) -> bool:
+    """Whether an address leads to this host, whatever its interfaces are. Linux connects the unspecified one to loopback."""
+    return address.is_loopback or address.is_unspecified
+
+
+def naming_of(aim: Aim, services: frozenset[int]) -> Naming:
+    """How a rule has to name a target to lead there, as far as its name tells: a special address, and `localhost`, by itself;
+    of this host a port of the gateway's own (`services`) too."""
     if aim.what is not What.HOST:
-        return False
+        return Naming.ANYHOW
     address = numeric(aim.name)
-    return aim.name == "localhost" if address is None else special(address) is not None
+    if (aim.name == "localhost" if address is None else is_itself(address)) and aim.port in services:
+        return Naming.PORT
+    special_name = aim.name == "localhost" if address is None else special(address) is not None
+    return Naming.HOST if special_name else Naming.ANYHOW
+
+
+def form_refusal(aim: Aim) -> Refusal | None:
+    """The refusal of a host that is written in a form of an address which people do not know as one, or that is none."""
+    if aim.what is not What.HOST:
+        return None
+    try:
+        parse_target_host(aim.name.encode())
+    except InvalidInput as error:
+        return Refusal(str(error), code="target_form", detail=f"the gateway connects to no such host: {error}")
+    return None

@@ -13,7 +13,7 @@ from ferry.kinds.unix_socket import SOCKET, folder_of
 from ferry.kinds.web import HTTP
 from ferry.names import Address, CertificateName, Endpoint, Fingerprint, Identity, IdentityId, printable
 
-from .addresses import needs_its_own_name
+from .addresses import form_refusal
 from .aims import Act, Aim, What
 from .allowance import Allowance
 from .forwards import listen_grant
@@ -78,7 +78,7 @@ def _verdict(settings: Settings, asker: Asker, aim: Aim, line: KeyLine | None) -
         if by_key is None and settings.book is None and may_be_of_others(aim) and not names_open(line, *_sent(aim)):
             by_key = _of_another(settings, asker, aim, line)
             is_own = by_key is None
-    by_policy = None if settings.book is None else settings.book.decide(asker, aim, exactly=needs_its_own_name(aim))
+    by_policy = None if settings.book is None else settings.book.decide_asked(asker, aim)
     return Verdict(asker, aim, by_policy, line, by_key, _by_gateway(settings, asker, aim), is_own)
 
 
@@ -131,7 +131,7 @@ def _by_gateway(settings: Settings, asker: Asker, aim: Aim) -> Refusal | None:
     who = _identity(asker)
     sshd = settings.sshd.of(Who(settings.user or "", who, asker.address, _ANY_END))
     anything = Allowance(ANY_KEY, sshd)
-    refusal = _by_options(anything, who, aim, settings.rules)
+    refusal = _by_options(anything, who, aim, settings.rules) or form_refusal(aim)
     if refusal is not None or may_be_of_others(aim):
         return refusal
     address = _address(who, aim, settings.rules)

@@ -12,7 +12,7 @@ from ferry.names import Address
 
 from .aims import Act, Aim, What
 from .rulebook import Rulebook
-from .rules import Asker, Rule
+from .rules import Asker, Naming, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class Judge:
         """The rule that allows streams to a Unix socket in the asker's own folder."""
         return self.book.decide(self.asker, Aim(Act.REACH, What.SOCKET, name, 0))
 
-    def reach_host(self, host: str, port: int, *, exactly: bool = False) -> Rule | Refusal:
-        """The rule that allows streams to `port` of a host that the gateway connects to. `host` is as the client has sent
-        it. `exactly`: a rule that names this host itself."""
-        return self.book.decide(self.asker, Aim(Act.REACH, What.HOST, normal(host), port), exactly=exactly)
+    def reach_host(self, host: str, port: int, how: Naming = Naming.ANYHOW) -> Rule | Refusal:
+        """The rule that allows streams to `port` of a host that the gateway connects to, and names it in the way `how`. `host`
+        is as the client has sent it."""
+        return self.book.decide(self.asker, Aim(Act.REACH, What.HOST, normal(host), port), how)
 
 
 def what_of(address: Address) -> What:

@@ -14,7 +14,7 @@ from typing import Final
 
 from ferry.protocol.host_patterns import Network, matches
 
-from .rules import ANY_PORT, OWN_NAME, Permit, expanded, is_pattern, numeric
+from .rules import ANY_PORT, OWN_NAME, Naming, Permit, expanded, is_pattern, numeric
 
 _NOTHING: Final[dict[str, int]] = {}
 
@@ -188,15 +188,18 @@ class PermitIndex:
         self._ports = PortIndex(plain)
         self._names = self._ranges.pop(ANY_PORT, None)
 
-    def find(self, name: str, port: int, own: str | None, *, exactly: bool = False) -> int:
-        """The rules that allow `port` of `name`. `own` is the name of the identity that asks. `exactly`: those that name
-        the host itself."""
+    def find(self, name: str, port: int, own: str | None, how: Naming = Naming.ANYHOW) -> int:
+        """The rules that allow `port` of `name`, and name it in the way `how`. `own` is the name of the identity that
+        asks."""
         address = numeric(name) if self._has_networks else None
+        exactly = how is not Naming.ANYHOW
         found = 0 if exactly else self._ports.find(port)
-        if self._names is not None:
-            found |= self._names.find(name, address, own, exactly=exactly)
         if (names := self._of_port.get(port)) is not None:
             found |= names.find(name, address, own, exactly=exactly)
+        if how is Naming.PORT:
+            return found
+        if self._names is not None:
+            found |= self._names.find(name, address, own, exactly=exactly)
         for (first, last), in_range in self._ranges.items():
             if first <= port <= last:
                 found |= in_range.find(name, address, own, exactly=exactly)

@@ -21,11 +21,11 @@ from ferry.names import Endpoint, Identity, printable
 from ferry.protocol.targets import IpAddress, parse_target_host
 
 from . import sshd
-from .addresses import special
+from .addresses import is_itself, special
 from .grants import Grant, HostGrant, grant_host
 from .judge import Judge
 from .keys import KeyLine, names_open, open_refusal
-from .rules import Rule
+from .rules import Naming, Rule
 from .sshd import UNSET, SshdOptions
 from .visits import Target, VisitPolicy
 
@@ -66,11 +66,15 @@ class Wanted:
         """The host."""
         return self.host.decode("utf-8", "backslashreplace")
 
-    def written(self, host: Host, found: IpAddress) -> bool:
+    def written(self, host: Host, found: IpAddress, how: Naming) -> bool:
         """Whether the operator has written the address that was found, and not a pattern or a network that it is in."""
-        if self.judge is not None and isinstance(self.judge.reach_host(self.text, self.port, exactly=True), Refusal):
+        if self.judge is not None and isinstance(self.judge.reach_host(self.text, self.port, how), Refusal):
             return False
         return host.is_written(found)
+
+    def to_gateway(self, found: IpAddress, *, here: bool) -> bool:
+        """Whether the gateway itself listens on the port, at an address that leads to this host."""
+        return self.judge is not None and self.port in self.judge.book.services and (here or is_itself(found))
 
 
 def key_refusal(wanted: Wanted) -> Refusal | None:
@@ -131,13 +135,20 @@ def decide_host(wanted: Wanted) -> Host | Refusal:
 def decide_address(wanted: Wanted, host: Host, found: IpAddress, *, here: bool) -> HostGrant | Refusal:
     """Whether `wanted` may be connected to an address that `host` leads to. `here`: it is one of this host's own."""
     why = special(found) or ("this host" if here else None)
-    if why is not None and not wanted.written(host, found):
+    if why is not None and not wanted.written(host, found, Naming.HOST):
         by = "permitopen=" if wanted.judge is None else "a rule of the policy"
         how = "by this name" if host.address is None else "by a rule for a pattern or a network"
         return Refusal(
             f"the gateway does not connect there {how}: its operator can allow the address by its number",
             code="target_address",
             detail=f"{host.name} leads to {found}, which is {why}: {by} has to name that address itself",
+        )
+    if wanted.to_gateway(found, here=here) and not wanted.written(host, found, Naming.PORT):
+        return Refusal(
+            "the gateway does not connect to a port of its own by a rule for several ports: its operator can allow the port "
+            "by its number",
+            code="target_address",
+            detail=f"port {wanted.port} of {found} is the gateway's own: a rule of the policy has to name that port itself",
         )
     return grant_host(Endpoint(str(found), wanted.port))
 
@@ -163,7 +174,8 @@ def explain_host(wanted: Wanted, host: Host) -> HostAnswer | Refusal:
         if isinstance(refusal := decide_address(wanted, host, found, here=False), Refusal):
             return refusal
         condition = "if it answers"
-        if not wanted.written(host, found):
+        how = Naming.PORT if wanted.to_gateway(found, here=True) else Naming.HOST
+        if not wanted.written(host, found, how):
             condition = "if it answers and is no address of the gateway itself"
     return HostAnswer(host, wanted.host_rule, condition)
 

@@ -13,14 +13,19 @@ from typing import Final
 
 from ferry.errors import Refusal
 
-from .addresses import needs_its_own_name
+from .addresses import form_refusal, naming_of
 from .aims import Act, Aim, What
 from .keys import shown_time
 from .pattern_index import PatternIndex, PermitIndex, bits_of
-from .rules import Asker, Example, Members, Permit, Policy, Rule, Targets
+from .rules import Asker, Example, Members, Naming, Permit, Policy, Rule, Targets
 
 _SHOWN: Final = 3  # permits in a refusal
 _NO_PERMITS: Final = PermitIndex(())
+_NAMING: Final = {
+    Naming.ANYHOW: "",
+    Naming.HOST: " by naming this host itself",
+    Naming.PORT: " by naming this host and this port of the gateway's own themselves",
+}
 
 
 class _Index:
@@ -60,10 +65,14 @@ class _Index:
 class Rulebook:
     """The rules of one policy file."""
 
-    __slots__ = ("_ends", "_having", "_of_tag", "_permits", "_rules_of_tag", "_who", "file", "policy", "rules", "tags")
+    __slots__ = (
+        "_ends", "_having", "_of_tag", "_permits", "_rules_of_tag", "_who", "file", "policy", "rules", "services", "tags",
+    )  # fmt: skip
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, services: frozenset[int] = frozenset()) -> None:
+        """`services`: the ports on which the gateway itself listens, for the operator, visitors and SSH."""
         self.policy = policy
+        self.services = services
         self.file = policy.file
         self.rules = policy.rules
         self.tags = policy.tags
@@ -86,24 +95,27 @@ class Rulebook:
     def from_anywhere(self) -> Rulebook:
         """The same rules without their `from`, for questions in which no address is given."""
         rules = tuple(replace(rule, origins=None) for rule in self.rules)
-        return Rulebook(replace(self.policy, rules=rules))
+        return Rulebook(replace(self.policy, rules=rules), self.services)
 
-    def decide(self, asker: Asker, wanted: Aim, *, exactly: bool = False) -> Rule | Refusal:
-        """The first rule that allows `wanted` to `asker`, or the refusal. `exactly`: the rule has to name the one host
-        itself, by no pattern and no network."""
+    def decide(self, asker: Asker, wanted: Aim, how: Naming = Naming.ANYHOW) -> Rule | Refusal:
+        """The first rule that allows `wanted` to `asker` and names it in the way `how`, or the refusal."""
         index = self._permits.get((wanted.act, wanted.what), _NO_PERMITS)
-        fits = index.find(wanted.name, wanted.port, asker.name, exactly=exactly) & self._rules_for(asker)
+        fits = index.find(wanted.name, wanted.port, asker.name, how) & self._rules_for(asker)
         nearly: Rule | None = None
         for number in bits_of(fits):
             rule = self.rules[number]
             if rule.objection(asker) is None:
                 return rule
             nearly = nearly or rule
-        return self._refusal(asker, wanted, nearly, exactly=exactly)
+        return self._refusal(asker, wanted, nearly, how)
+
+    def decide_asked(self, asker: Asker, wanted: Aim) -> Rule | Refusal:
+        """As `decide`, for somebody who only asks: as much as the name of a host alone tells is decided."""
+        return form_refusal(wanted) or self.decide(asker, wanted, naming_of(wanted, self.services))
 
     def decide_any(self, asker: Asker, wanted: Sequence[Aim]) -> Rule | Refusal:
         """The first rule that allows one of `wanted`, or the refusal of the first of them."""
-        answers = [self.decide(asker, each, exactly=needs_its_own_name(each)) for each in wanted]
+        answers = [self.decide_asked(asker, each) for each in wanted]
         return next((answer for answer in answers if isinstance(answer, Rule)), answers[0])
 
     def rules_for(self, aims: Sequence[Aim], address: str, now: float) -> list[Rule]:
@@ -114,8 +126,9 @@ class Rulebook:
             rule
             for rule in self.rules
             if any(
-                permit.of_somebody(aim) and (permit.exact or not needs_its_own_name(aim))
+                permit.of_somebody(aim) and permit.names(naming_of(aim, self.services))
                 for aim in aims
+                if form_refusal(aim) is None
                 for permit in rule.permits.get((aim.act, aim.what), ())
             )
             and rule.objection(anybody) is None
@@ -145,7 +158,7 @@ class Rulebook:
             found |= self._rules_of_tag[tag]
         return found
 
-    def _refusal(self, asker: Asker, wanted: Aim, nearly: Rule | None, *, exactly: bool) -> Refusal:
+    def _refusal(self, asker: Asker, wanted: Aim, nearly: Rule | None, how: Naming) -> Refusal:
         log = f"the policy does not allow {asker} to {wanted}"
         if nearly is not None and nearly.objection(asker) == "until":
             assert nearly.until is not None
@@ -165,7 +178,7 @@ class Rulebook:
         return Refusal(
             self._for_asker(asker, wanted),
             code="policy",
-            detail=f"{log}: no rule does{' by naming this host itself' if exactly else ''}",
+            detail=f"{log}: no rule does{_NAMING[how]}",
             rule=self.file,
         )
 

@@ -6,6 +6,7 @@ refused. A further sort of target (a custom domain) is one more `What`, a furthe
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -15,6 +16,18 @@ from ferry.names import Fingerprint, Identity
 from ferry.protocol.host_patterns import HostList, Network, matches
 
 from .aims import Act, Aim, What
+
+
+class Naming(enum.IntEnum):
+    """How a rule has to name a target."""
+
+    ANYHOW = 0
+    """By a pattern, a network or a range of ports, too."""
+    HOST = 1
+    """The one host itself."""
+    PORT = 2
+    """The one host and the one port."""
+
 
 OWN_NAME: Final = "{name}"
 """In a pattern: the name of the identity that asks."""
@@ -104,9 +117,12 @@ class Permit(NamedTuple):
         """It says something about ports alone."""
         return self.pattern == "*" and self.network is None
 
-    @property
-    def exact(self) -> bool:
-        """It names one host alone."""
+    def names(self, how: Naming) -> bool:
+        """Whether it names its targets as they have to be named."""
+        if how is Naming.ANYHOW:
+            return True
+        if how is Naming.PORT and self.first != self.last:
+            return False
         if self.network is not None:
             return self.network.num_addresses == 1
         return not is_pattern(self.pattern) and OWN_NAME not in self.pattern
@@ -175,8 +191,8 @@ class Rule:
         """For the log and the operator."""
         return f"{self.file}, line {self.line}: {self.name}"
 
-    def allows(self, asker: Asker, wanted: Aim, tags: Mapping[str, Members], *, exactly: bool = False) -> bool:
-        """Whether it allows `wanted` to `asker`. `exactly`: only by a permit for that one host.
+    def allows(self, asker: Asker, wanted: Aim, tags: Mapping[str, Members], how: Naming = Naming.ANYHOW) -> bool:
+        """Whether it allows `wanted` to `asker`, which it has to name in the way `how`.
 
         This is the meaning of a rule. `policy.rulebook` answers the same from an index."""
         return (
@@ -184,7 +200,7 @@ class Rule:
             and any(
                 permit.covers(wanted, asker.name)
                 for permit in self.permits.get((wanted.act, wanted.what), ())
-                if permit.exact or not exactly
+                if permit.names(how)
             )
             and self.objection(asker) is None
         )
