@@ -74,11 +74,10 @@ def sums(send: bytes | None = None) -> Iterator[Sums]:
 
 
 class Rig:
-    """A gateway, and a key for the targets of one test."""
+    """A gateway with a key file, and a key for the targets of one test."""
 
-    def __init__(self, gateway: Gateway, folder: Path) -> None:
-        self.gateway, self.folder = gateway, folder
-        self.file = Path(str(gateway.settings["access"]["keys"][0]))  # type: ignore[index]
+    def __init__(self, gateway: Gateway, file: Path, folder: Path) -> None:
+        self.gateway, self.file, self.folder = gateway, file, folder
 
     def ssh(self, *targets: str) -> StockSsh:
         """A client whose new key may reach these."""
@@ -92,7 +91,7 @@ class Rig:
 
 @pytest.fixture
 def rig(hosts_gateway: Gateway, tmp_path: Path) -> Rig:
-    return Rig(hosts_gateway, tmp_path)
+    return Rig(hosts_gateway, hosts_gateway.folder / "keys", tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +208,11 @@ def test_a_stopping_gateway_waits_for_the_bytes_of_a_host(
     gateway = start_gateway(access={"mode": "keys", "keys": [tmp_path / "keys"]})
     with ExitStack() as stack:
         host = stack.enter_context(sums(sent))
-        command = Rig(gateway, tmp_path).ssh(f"localhost:{host.port}").command("-W", f"localhost:{host.port}")
+        command = (
+            Rig(gateway, tmp_path / "keys", tmp_path)
+            .ssh(f"localhost:{host.port}")
+            .command("-W", f"localhost:{host.port}")
+        )
         child = stack.enter_context(
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment(tmp_path))
         )

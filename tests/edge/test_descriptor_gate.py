@@ -392,7 +392,7 @@ async def test_a_gate_that_is_closed_counts_no_more(monkeypatch: pytest.MonkeyPa
     assert not gate.paused
     gate.close()
     closed = True
-    await asyncio.sleep(0.02)
+    await timers(0.02)
     assert not any(counted)
 
 
@@ -445,7 +445,7 @@ async def test_while_accepting_has_stopped_room_is_made_until_there_is_enough(
             opened = 200
             await until(lambda: not gate.paused)
         before = len(asked)
-        await asyncio.sleep(0.01)
+        await timers(0.01)
         assert len(asked) == before
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from ferry import limits
 from ferry.edge.host_lookups import HostLookups, in_turn
+from ferry.edge.host_stream import HostStream
 from ferry.edge.hosts import Hosts
 from ferry.errors import Refusal
 from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
@@ -399,7 +400,8 @@ async def test_small_writes_to_a_host_that_reads_are_as_many_as_they_are() -> No
             told.stream.write(b"x")
             await turns(2)
         await until(lambda: len(peer.data) == 2 * SMALL_WRITES)
-        assert told.stream._small == 0  # type: ignore[attr-defined]
+        assert isinstance(told.stream, HostStream)
+        assert told.stream._small == 0
 
 
 async def test_a_lack_of_descriptors_refuses_and_is_over_with_it() -> None:
@@ -528,7 +530,8 @@ async def test_small_writes_to_a_host_that_does_not_read_are_few() -> None:
         peer.transport.resume_reading()
         await until(lambda: not told.paused)
         peer.transport.pause_reading()
-        while not told.stream._transport.get_write_buffer_size():  # type: ignore[attr-defined]
+        assert isinstance(told.stream, HostStream)
+        while not told.stream._transport.get_write_buffer_size():
             told.stream.write(bytes(64 * 1024))
         for _ in range(SMALL_WRITES - 1):
             told.stream.write(b"x")

@@ -13,6 +13,7 @@ from ferry.limiters.penalties import Offence
 from ferry.names import Address, ConnectionId, Fingerprint, IdentityId, Kind, TunnelId
 from ferry.observe.metrics import TABLES
 from ferry.registry.contract import Claimed, Terms
+from turns import until
 from whole_gateway import config_of, whole_gateway
 
 BLOG = Address(Kind.HTTP, "blog.localhost")
@@ -63,8 +64,8 @@ async def test_machines_are_those_behind_ports_on_loopback_and_aliases_with_port
         ]
         assert found.gateway.hostname == "localhost"
         client.abort()
-        while any(one.up for one in (await worker.view.reachable()).machines):
-            await asyncio.sleep(0)
+        await until(lambda: not list(worker.tunnels))
+        assert not any(one.up for one in (await worker.view.reachable()).machines)
         assert [one.host for one in (await worker.view.reachable()).machines] == ["laptop", "port-21007"]
 
 

@@ -8,7 +8,7 @@ from ferry.gateway.port_table import PortTable, Up
 from ferry.kinds.rules import PortRange, Purpose
 from ferry.names import Address, Fingerprint, IdentityId, Kind
 from ferry.policy.keys import KeyLine
-from ferry.policy.port_lines import ports_in
+from ferry.policy.port_lines import PortLine, ports_in
 from ferry.protocol.key_options import parse_options
 from ferry.registry.contract import NEVER, Reservation
 from ferry.store.machines import Known, KnownKey, Machine
@@ -33,19 +33,19 @@ def reservation(
     )  # fmt: skip
 
 
-def line(port: int, name: str | None = None) -> dict[int, list[object]]:
+def line(port: int, name: str | None = None) -> dict[int, list[PortLine]]:
     options = parse_options(f'permitlisten="{port}"', KNOWN)
-    return dict(ports_in([(KEY, [KeyLine(name, options, None, "/keys", 3)])]))  # type: ignore[arg-type]
+    return dict(ports_in([(KEY, [KeyLine(name, options, None, "/keys", 3)])]))
 
 
 def table(
     *reservations: Reservation,
-    lines: dict[int, list[object]] | None = None,
+    lines: dict[int, list[PortLine]] | None = None,
     up: dict[int, Up] | None = None,
     known: Known = NOBODY,
 ) -> list[tuple[object, ...]]:
     """The rows: port, host, label, holder, state, since, whether it is for good."""
-    made = PortTable(reservations, lines or {}, up or {}, known, FLEET, NOW)  # type: ignore[arg-type]
+    made = PortTable(reservations, lines or {}, up or {}, known, FLEET, NOW)
     return [
         (
             row.port,

@@ -13,26 +13,16 @@ from ferry.names import CertificateName, Fingerprint, Identity, IdentityId
 from ferry.observe.audit import EVENTS, OF_OPERATOR, OF_STRANGERS, Auditor
 from ferry.observe.levels import LEVELS
 from ferry.protocol.audit import AuditRecord, canonical
+from hand_clock import StandingClock
 
 KEY = Fingerprint("SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg")
 WEB_1 = Identity(IdentityId("i1"), "web-1", KEY)
 PEER = "192.0.2.7:50022"
 
 
-class ByHand:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now(self) -> float:
-        return 1_700_000_000 + self.seconds
-
-
 class Stage:
     def __init__(self) -> None:
-        self.clock = ByHand()
+        self.clock = StandingClock(1_700_000_000)
         self.records: list[AuditRecord] = []
         self.auditor = Auditor(self.records.append, self.clock, ExemptNetworks(["10.0.0.0/8"]).source_of)
 

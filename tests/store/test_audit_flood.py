@@ -24,21 +24,12 @@ from ferry.store.audit_pruning import runs_in, shares, thin
 from ferry.store.audit_rows import add, all_entries, gaps_of, start_of
 from ferry.store.dialect import Connection
 from ferry.store.engine import Store
+from hand_clock import StandingClock
+from store.sql_steps import steps_of
 
 NOW = 1_800_000_000.0
 KEY = Fingerprint("SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg")
 YEAR = 365 * 86400.0
-
-
-class ByHand:
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def now(self) -> float:
-        return NOW + self.seconds
 
 
 @pytest.fixture
@@ -69,7 +60,7 @@ async def proof(store: Store, anchor: Link | None = None) -> Proof:
 
 async def test_a_flooding_key_takes_out_its_own_records_and_not_a_quiet_ones(store: Store) -> None:
     """AUDIT_RUN. Two days, an hour at a time: the loud one would fill the log in three hours."""
-    clock = ByHand()
+    clock = StandingClock(NOW)
     log = AuditLog(store, clock, no_report)
     auditor = Auditor(log.add, clock, str)
     for name, connection in (("loud", "c1"), ("quiet", "c2")):
@@ -105,7 +96,7 @@ async def test_a_flooding_key_takes_out_its_own_records_and_not_a_quiet_ones(sto
 
 async def test_a_flood_of_new_keys_is_one_flood(store: Store) -> None:
     """Of clients without a line in a key file, and of those who have not logged in."""
-    log = AuditLog(store, ByHand(), no_report)
+    log = AuditLog(store, StandingClock(NOW), no_report)
     for number in range(2000):
         if number % 100 == 50:
             log.add(record("quiet"))
@@ -118,7 +109,7 @@ async def test_a_flood_of_new_keys_is_one_flood(store: Store) -> None:
 
 
 async def test_where_all_have_as_many_the_oldest_are_dropped(store: Store) -> None:
-    log = AuditLog(store, ByHand(), no_report)
+    log = AuditLog(store, StandingClock(NOW), no_report)
     for number in range(1500):
         log.add(record(f"web-{number % 300}"))
     await log.flush()
@@ -132,7 +123,7 @@ async def test_where_all_have_as_many_the_oldest_are_dropped(store: Store) -> No
 
 
 async def test_old_records_around_gaps_are_pruned_like_others(store: Store) -> None:
-    clock = ByHand()
+    clock = StandingClock(NOW)
     log = AuditLog(store, clock, no_report)
     for number in range(300):
         clock.seconds = number * 86400.0
@@ -196,20 +187,8 @@ async def test_many_gaps_make_no_drop_slow(store: Store) -> None:
     await store.run(partial(thin, now=timestamp(NOW), after=0, losing={"loud": 20_000}, excess=20_000, most=22_000))
     assert len(await store.run(gaps_of)) > 1900
 
-    def steps_of(connection: Connection) -> int:
-        steps = 0
-
-        def count() -> int:
-            nonlocal steps
-            steps += 1
-            return 0
-
-        connection.set_progress_handler(count, 100)
-        thin(connection, now=timestamp(NOW), after=22_100, losing={"loud": 9000}, excess=9000, most=10_000)
-        connection.set_progress_handler(None, 0)
-        return steps
-
-    assert await store.run(steps_of) < 100 * 100
+    work = partial(thin, now=timestamp(NOW), after=22_100, losing={"loud": 9000}, excess=9000, most=10_000)
+    assert await store.run(steps_of(work)) < 100 * 100
 
 
 @given(st.dictionaries(st.text(max_size=2), st.integers(1, 50), max_size=8), st.integers(1, 100))

@@ -25,22 +25,13 @@ from ferry.store.audit import AuditLog
 from ferry.store.audit_file import AuditFile
 from ferry.store.audit_pruning import prune
 from ferry.store.audit_rows import add, all_entries, gaps_of, start_of
-from ferry.store.dialect import Connection
 from ferry.store.engine import Store
-from turns import until
+from hand_clock import StandingClock
+from store.sql_steps import steps_of
+from turns import turns, until
 
 DAY = 86400.0
 NOW = 1_800_000_000.0
-
-
-class Still:
-    """A clock that stands still."""
-
-    def monotonic(self) -> float:
-        return 5.0
-
-    def now(self) -> float:
-        return NOW
 
 
 def record(number: int, *, at: float = NOW, **fields: Any) -> AuditRecord:
@@ -64,12 +55,12 @@ def reports() -> list[str]:
 
 
 @pytest.fixture
-def clock() -> Still:
-    return Still()
+def clock() -> StandingClock:
+    return StandingClock(NOW)
 
 
 @pytest.fixture
-def log(store: Store, clock: Still, reports: list[str]) -> Iterator[AuditLog]:
+def log(store: Store, clock: StandingClock, reports: list[str]) -> Iterator[AuditLog]:
     made = AuditLog(store, clock, lambda event, /, **_: reports.append(event))
     yield made
     made.close()
@@ -103,7 +94,7 @@ async def test_records_stand_behind_the_first_one_which_names_the_installation(l
 async def test_two_installations_have_no_hash_in_common(log: AuditLog, store: Store, tmp_path: Path) -> None:
     await written(log, record(1))
     async with await Store.open(tmp_path / "other.db", report=no_report) as other:
-        await written(AuditLog(other, Still(), no_report), record(1))
+        await written(AuditLog(other, StandingClock(NOW), no_report), record(1))
         assert {entry.link.hash for entry in await entries(store)}.isdisjoint(
             entry.link.hash for entry in await entries(other)
         )
@@ -119,7 +110,7 @@ async def test_records_are_written_without_a_waiting_caller(log: AuditLog, store
 async def test_a_record_that_comes_while_others_are_written_is_written_too(log: AuditLog, store: Store) -> None:
     for number in range(50):
         log.add(record(number))
-        await asyncio.sleep(0)
+        await turns()
     await until(lambda: not any(task.get_name() == "store.audit" for task in asyncio.all_tasks()))
     assert (await proof(store)).head.seq == 51
 
@@ -230,20 +221,8 @@ async def test_many_records_are_dropped_quickly(store: Store) -> None:
     """The trigger looks at each: it needs its index."""
     await store.run(partial(add, records=[record(n) for n in range(20_000)], installation="x"))
 
-    def steps_of(connection: Connection) -> int:
-        steps = 0
-
-        def count() -> int:
-            nonlocal steps
-            steps += 1
-            return 0
-
-        connection.set_progress_handler(count, 100)
-        prune(connection, now=timestamp(NOW), before="0", excess=10_000, most=10_000)
-        connection.set_progress_handler(None, 0)
-        return steps
-
-    assert await store.run(steps_of) < 100 * 100
+    work = partial(prune, now=timestamp(NOW), before="0", excess=10_000, most=10_000)
+    assert await store.run(steps_of(work)) < 100 * 100
 
 
 async def test_unwritten_records_wait_and_the_gateway_says_so(log: AuditLog, store: Store, path: Path) -> None:
@@ -327,7 +306,7 @@ async def test_a_rotated_file_is_left_alone(log: AuditLog, tmp_path: Path) -> No
 
 
 async def test_what_a_crash_has_torn_or_left_out_is_written_at_the_next_start(
-    log: AuditLog, store: Store, clock: Still, tmp_path: Path
+    log: AuditLog, store: Store, clock: StandingClock, tmp_path: Path
 ) -> None:
     file = tmp_path / "audit.jsonl"
     await log.use_file(file)
@@ -443,18 +422,21 @@ asyncio.run(main(Path(sys.argv[1])))
 """
 
 
+def has_grown(file: Path, size: int) -> bool:
+    return file.exists() and file.stat().st_size >= size
+
+
 async def test_a_kill_in_the_middle_leaves_a_whole_chain_and_a_file_that_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     for enough in (2_000, 200_000, 500_000):
         writer = await asyncio.create_subprocess_exec(sys.executable, "-c", ENDLESS, str(tmp_path))
-        while not file.exists() or file.stat().st_size < enough:
-            await asyncio.sleep(0.002)
+        await until(partial(has_grown, file, enough), every=0.002)
         writer.kill()
         await writer.wait()
     async with await Store.open(tmp_path / "ferry.db", report=no_report) as store:
         found = await proof(store)
         assert (found.fits, found.first) == (True, 1)
-        log = AuditLog(store, Still(), no_report)
+        log = AuditLog(store, StandingClock(NOW), no_report)
         await log.use_file(file)
         await written(log, record(1))
         log.close()

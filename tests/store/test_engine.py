@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import stat
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -106,7 +107,7 @@ async def test_a_transaction_that_raises_is_undone_alone(store: Store) -> None:
 
 async def test_a_storm_costs_few_commits(store: Store) -> None:
     commits = await watched(store)
-    await asyncio.gather(*(store.run(lambda c, n=n: put(c, f"n{n}")) for n in range(1000)))  # type: ignore[misc]  # mypy does not infer lambdas with defaults
+    await asyncio.gather(*(store.run(partial(put, name=f"n{n}")) for n in range(1000)))
     assert len(await store.run(names)) == 1000
     assert 1 + 1000 / STORE_BATCH <= len(commits) - 2 <= 2 + 1000 / STORE_BATCH  # the first goes alone
 
@@ -183,7 +184,7 @@ async def test_reads_go_through_beside_failing_writes(store: Store, reports: Rep
 
 async def test_waiting_writes_are_done_before_the_close(tmp_path: Path, reports: Reports) -> None:
     store = await Store.open(tmp_path / "ferry.db", report=reports)
-    writes = [asyncio.ensure_future(store.run(lambda c, n=n: put(c, f"n{n}"))) for n in range(50)]  # type: ignore[misc]  # as above
+    writes = [asyncio.ensure_future(store.run(partial(put, name=f"n{n}"))) for n in range(50)]
     await asyncio.sleep(0)
     await store.close()
     await asyncio.gather(*writes)

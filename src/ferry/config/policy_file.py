@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -217,7 +218,7 @@ class _Reading:
 
     def _each(self, key: str, texts: Sequence[str], read: Callable[[str], T]) -> list[T]:
         """What `read` makes of each text. Mistakes are noted."""
-        found = [self._try(key, lambda text=text: read(text)) for text in texts]  # type: ignore[misc]
+        found = [self._try(key, partial(read, text)) for text in texts]
         return [each for each in found if each is not None]
 
     # --- tags
@@ -300,7 +301,7 @@ class _Reading:
             texts = self._texts(key, entries, _EXAMPLES[what])
             permits = [
                 permit
-                for several in self._each(key, texts, lambda text, what=what: parse_permits(what, text, self._ranges))  # type: ignore[misc]
+                for several in self._each(key, texts, partial(parse_permits, what, ranges=self._ranges))
                 for permit in several
             ]
             found[act, what] = tuple(permits)
@@ -345,7 +346,7 @@ class _Reading:
             if word in table:
                 key = f"{at}.{word}"
                 for text in self._texts(key, table[word], '["publish 21023"]'):
-                    wanted = self._try(key, lambda text=text: parse_question(text))  # type: ignore[misc]
+                    wanted = self._try(key, partial(parse_question, text))
                     if wanted is not None:
                         line = self._provenance.number(key)
                         found.append(Example(line, asker, text, tuple(wanted), word == "accept"))

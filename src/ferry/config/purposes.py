@@ -13,8 +13,9 @@ from typing import Annotated, Final, NamedTuple
 
 from pydantic import BeforeValidator
 
-from ferry.errors import InvalidInput
 from ferry.names import parse_label, printable
+
+from .values import parsed
 
 _SPAN: Final = re.compile(r"\s*([0-9]{1,5})\s*(?:-\s*([0-9]{1,5}))?\s*", re.ASCII)
 _EXAMPLE: Final = 'ssh = "21000-21999"'
@@ -31,12 +32,12 @@ class PortSpan(NamedTuple):
 
 
 def _purposes(value: object) -> object:
-    """A table of the file, or the words of a variable: `ssh=21000-21999 service=22000-22999`. Raises ValueError."""
+    """A table of the file, or the words of a variable: `ssh=21000-21999 service=22000-22999`. Raises ValueError, and InvalidInput."""
     if isinstance(value, str):
         value = dict(_pairs(value))
     if not isinstance(value, Mapping):
         raise ValueError(f"{printable(str(value))} is no table: write {_EXAMPLE} below [tcp.purposes]")
-    found = {_name(name): _span(name, span) for name, span in value.items()}
+    found = {parse_label(str(name), "purpose"): _span(name, span) for name, span in value.items()}
     spans = sorted((span, name) for name, span in found.items())
     for (before, one), (after, other) in itertools.pairwise(spans):
         if after.first <= before.last:
@@ -53,13 +54,6 @@ def _pairs(text: str) -> Iterator[tuple[str, str]]:
             raise ValueError(f"{printable(word)!r} names no ports: write ssh=21000-21999")
 
 
-def _name(text: object) -> str:
-    try:
-        return parse_label(str(text), "purpose")
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
-
-
 def _span(name: object, value: object) -> PortSpan:
     match = _SPAN.fullmatch(str(value))
     first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
@@ -69,5 +63,5 @@ def _span(name: object, value: object) -> PortSpan:
     return PortSpan(first, last)
 
 
-Purposes = Annotated[dict[str, PortSpan], BeforeValidator(_purposes)]
+Purposes = Annotated[dict[str, PortSpan], BeforeValidator(parsed(_purposes))]
 DEFAULT_PURPOSES: Final = (("ssh", PortSpan(21000, 21999)), ("service", PortSpan(22000, 22999)))

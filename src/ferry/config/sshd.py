@@ -14,7 +14,7 @@ from ferry.protocol.key_algorithms import SIGNATURES, parse_algorithms
 from ferry.protocol.permits import ANYWHERE, Permit, Services, parse_permit_listen, parse_permit_open
 from ferry.this_host import THIS_HOST
 
-from .values import OptionalFile, Seconds, Section, Words
+from .values import OptionalFile, Seconds, Section, Words, parsed
 
 MOST_SESSIONS: Final = 100
 CRITERIA: Final = ("user", "identity", "tag", "address", "local_address", "local_port")
@@ -45,18 +45,12 @@ def permits_of(words: list[str], parse: Callable[[str, Services], Permit]) -> tu
 
 
 def _listens(words: list[str]) -> list[str]:
-    return _checked(words, parse_permit_listen)
+    permits_of(words, parse_permit_listen)
+    return words
 
 
 def _opens(words: list[str]) -> list[str]:
-    return _checked(words, parse_permit_open)
-
-
-def _checked(words: list[str], parse: Callable[[str, Services], Permit]) -> list[str]:
-    try:
-        permits_of(words, parse)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
+    permits_of(words, parse_permit_open)
     return words
 
 
@@ -80,39 +74,30 @@ def keys_needed(words: list[str]) -> int | None:
 
 
 def _methods(words: list[str]) -> list[str]:
-    try:
-        keys_needed(words)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
+    keys_needed(words)
     return words
 
 
 def _algorithms(words: list[str]) -> list[str]:
-    try:
-        if words:
-            parse_algorithms(words)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
+    if words:
+        parse_algorithms(words)
     return words
 
 
 def _networks(words: list[str]) -> list[str]:
-    try:
-        if words:
-            parse_host_list(",".join(words))
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
+    if words:
+        parse_host_list(",".join(words))
     return words
 
 
 Directions = Annotated[Literal["yes", "all", "no", "local", "remote"] | None, BeforeValidator(_yes_no)]
 Gateway = Annotated[Literal["no", "yes", "clientspecified"] | None, BeforeValidator(_yes_no)]
 Truth = Annotated[bool | None, BeforeValidator(_truth)]
-Listens = Annotated[Words, AfterValidator(_listens)]
-Opens = Annotated[Words, AfterValidator(_opens)]
-Methods = Annotated[Words, AfterValidator(_methods)]
-Algorithms = Annotated[Words, AfterValidator(_algorithms)]
-Networks = Annotated[Words, AfterValidator(_networks)]
+Listens = Annotated[Words, AfterValidator(parsed(_listens))]
+Opens = Annotated[Words, AfterValidator(parsed(_opens))]
+Methods = Annotated[Words, AfterValidator(parsed(_methods))]
+Algorithms = Annotated[Words, AfterValidator(parsed(_algorithms))]
+Networks = Annotated[Words, AfterValidator(parsed(_networks))]
 
 
 class Keywords(Section):

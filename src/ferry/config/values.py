@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from ferry.errors import InvalidInput
 from ferry.names import Endpoint, parse_domain, parse_label, printable
 from ferry.protocol.key_paths import parse_key_path
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)")
 _SECONDS: Final[Mapping[str, float]] = MappingProxyType(
@@ -25,6 +28,18 @@ _SECONDS: Final[Mapping[str, float]] = MappingProxyType(
 _SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|)")
 _CONTACT = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+|https?://[!#-;=?-~]+", re.ASCII)
 _BYTES: Final[Mapping[str, int]] = MappingProxyType({"B": 1, "": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3})
+
+
+def parsed(parse: Callable[[Given], Made]) -> Callable[[Given], Made]:
+    """`parse`, for a value of the configuration: its InvalidInput is a ValueError, which pydantic collects with others."""
+
+    def validate(value: Given) -> Made:
+        try:
+            return parse(value)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from None
+
+    return validate
 
 
 def _duration(value: object) -> object:
@@ -81,17 +96,7 @@ def _words(value: object) -> object:
 
 
 def _labels(words: list[str]) -> list[str]:
-    try:
-        return [parse_label(word) for word in words]
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
-
-
-def _domain(text: str) -> str:
-    try:
-        return parse_domain(text)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
+    return [parse_label(word) for word in words]
 
 
 def parse_contact(text: str | None) -> str | None:
@@ -113,17 +118,14 @@ def _path(value: object) -> object:
 
 
 def _key_paths(paths: list[Path]) -> list[Path]:
-    try:
-        for path in paths:
-            parse_key_path(path)
-    except InvalidInput as error:
-        raise ValueError(str(error)) from None
+    for path in paths:
+        parse_key_path(path)
     return paths
 
 
 def _key_path(path: Path | None) -> Path | None:
     if path is not None:
-        _key_paths([path])
+        parse_key_path(path)
     return path
 
 
@@ -134,10 +136,10 @@ FileName = Annotated[Path, BeforeValidator(_path)]
 OptionalFile = Annotated[Path | None, BeforeValidator(_path)]
 Paths = Annotated[list[FileName], BeforeValidator(_words)]
 Words = Annotated[list[str], BeforeValidator(_words)]
-Labels = Annotated[list[str], BeforeValidator(_words), AfterValidator(_labels)]
-OptionalKeyPath = Annotated[OptionalFile, AfterValidator(_key_path)]
-KeyPaths = Annotated[Paths, AfterValidator(_key_paths)]
-DomainName = Annotated[str, AfterValidator(_domain)]
+Labels = Annotated[list[str], BeforeValidator(_words), AfterValidator(parsed(_labels))]
+OptionalKeyPath = Annotated[OptionalFile, AfterValidator(parsed(_key_path))]
+KeyPaths = Annotated[Paths, AfterValidator(parsed(_key_paths))]
+DomainName = Annotated[str, AfterValidator(parsed(parse_domain))]
 Contact = Annotated[str | None, AfterValidator(parse_contact)]
 
 

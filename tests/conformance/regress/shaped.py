@@ -251,20 +251,20 @@ async def _serve_port(config: Config, wanted: Wanted, log: int, answer: Answer) 
     """Serve until SIGTERM. The call ends when the file with the process id is there."""
     stop = asyncio.Event()
     async with _worker(config, wanted, log) as (worker, _):
-        setattr(worker.ssh, "take", _reading_keys(worker))  # noqa: B010  # mypy takes no method for it
-        async with opened(worker):
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            for number in range(3):
-                os.dup2(nowhere, number)
-            file = wanted.pid_file
-            if file is not None:
-                file.write_text(f"{os.getpid()}\n")
-            answer(0)
-            await stop.wait()
-            worker.close()
-            if file is not None:
-                file.unlink(missing_ok=True)
+        with patch.object(worker.ssh, "take", _reading_keys(worker)):
+            async with opened(worker):
+                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                for number in range(3):
+                    os.dup2(nowhere, number)
+                file = wanted.pid_file
+                if file is not None:
+                    file.write_text(f"{os.getpid()}\n")
+                answer(0)
+                await stop.wait()
+                worker.close()
+                if file is not None:
+                    file.unlink(missing_ok=True)
 
 
 def _reading_keys(worker: Worker) -> Callable[[socket.socket], None]:
