@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ferry.config.file import load
-from ferry.config.model import Access, Admin, Config, Http, Https, Ssh, Tcp
+from ferry.config.model import Access, Admin, Audit, Config, Http, Https, Ssh, Tcp
 from ferry.names import Endpoint
 from ferry.setup import hostcheck
 from ferry.setup.findings import Finding, Severity
@@ -18,6 +18,7 @@ from ferry.setup.hostcheck import Running, check_host, effective
 from ferry.setup.ports import Busy
 from ferry_command import Ran, clean_environment, ferry
 from gateway_process import Gateway
+from other_user import NOBODY, needs_root, passable_folder
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJcYV5ZSZ7lVXdu0m6rO8bxZ1Gm7UeBy9TR5q3hUq8aT alice@laptop"
 STOPPED = Running()
@@ -178,8 +179,8 @@ def test_listeners_that_do_not_meet_are_accepted(http: str, https: str) -> None:
 
 
 def test_an_address_of_another_host_is_a_fault_also_while_the_gateway_runs(tmp_path: Path) -> None:
-    absent = config(tmp_path, http=Http(listen=[Endpoint("127.0.0.1", 0), Endpoint("192.0.2.1", 0)]))
-    for running in (Running(), Running((Endpoint("127.0.0.1", 0),))):
+    absent = config(tmp_path, http=Http(listen=[Endpoint("127.0.0.1", 0), Endpoint("192.0.2.1", 9)]))
+    for running in (Running(), Running((Endpoint("0.0.0.0", 9),)), Running(hidden=True)):
         (finding,) = to_fix(absent, running=running)
         assert finding == Finding(Severity.FIX, "http", "192.0.2.1 is not an address of this host")
 
@@ -267,18 +268,21 @@ def test_ports_of_two_keys_and_those_that_nobody_can_have_are_noted(
     tmp_path: Path, new_key: Callable[[], Path]
 ) -> None:
     keys = tmp_path / "keys"
-    one, two = (" ".join(new_key().with_suffix(".pub").read_text().split()[:2]) for _ in range(2))
+    one, two, three = (" ".join(new_key().with_suffix(".pub").read_text().split()[:2]) for _ in range(3))
     keys.write_text(
         f'permitlisten="21022",permitlisten="80" {one} name=web-1\npermitlisten="21022" {one} name=web-1\n'
-        f'permitlisten="21022",permitlisten="20001" {two}\npermitlisten="20002" {two}\n'
+        f'permitlisten="21022",permitlisten="20001",permitlisten="21023" {two}\npermitlisten="20002",permitlisten="21023" {two}\n'
+        f'permitlisten="21024" {one} name=web-1\npermitlisten="21024" {three} name=web-1\npermitlisten="21023" {three}\n'
     )
     configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
     assert [each.text for each in findings(configuration) if each.subject == "keys"] == [
         f"{keys}, line 3: permitlisten= names port 21022, and so does {keys}, line 1, for another key: only the first that "
         "comes gets it",
+        f"{keys}, line 7: permitlisten= names port 21023, and so does {keys}, line 3, for another key: only the first that "
+        "comes gets it",
         f"{keys}, line 3: permitlisten= names port 20001, which nobody can have: add a range with it to tcp.ranges (and 1 "
         "more lines name such a port)",
-        f"{keys}: 2 keys",
+        f"{keys}: 3 keys",
     ]
 
 
@@ -379,6 +383,64 @@ def test_check_config_finds_the_certificate_that_visitors_see(tmp_path: Path) ->
     seen = https_of(configuration)
     assert seen.severity is Severity.OK
     assert "see your certificate for *.gw.example, valid until 2" in seen.text
+
+
+@pytest.mark.parametrize(
+    ("host", "http", "https", "contact", "noted"),
+    [
+        ("0.0.0.0", True, True, None, True),
+        ("0.0.0.0", True, False, None, True),
+        ("0.0.0.0", False, True, None, True),
+        ("0.0.0.0", False, False, None, False),
+        ("0.0.0.0", True, True, "me@gw.example", False),
+        ("127.0.0.1", True, True, None, False),
+    ],
+)
+def test_a_public_gateway_says_whom_to_tell_about_abuse(
+    tmp_path: Path, host: str, contact: str | None, *, http: bool, https: bool, noted: bool
+) -> None:
+    public = config(
+        tmp_path,
+        domain="gw.example",
+        abuse_contact=contact,
+        access=Access(mode="anyone"),
+        ssh=Ssh(listen=[Endpoint(host, 0)]),
+        http=Http(listen=ANY_PORT if http else []),
+        https=Https(listen=ANY_PORT if https else []),
+    )
+    found = [each.text for each in findings(public) if each.subject == "abuse_contact"]
+    assert len(found) == noted
+    assert all('write abuse_contact = "abuse@gw.example", which the page at ' in text for text in found)
+
+
+@needs_root
+def test_a_file_of_the_audit_log_can_be_written() -> None:
+    """By the gateway's user, which is nobody here: access(2) asks for the real user."""
+    with passable_folder() as folder:
+        for name, mode in (("open", 0o777), ("closed", 0o755)):
+            (folder / name).mkdir()
+            (folder / name).chmod(mode)
+        for name, mode in (("open/closed", 0o644), ("closed/open", 0o666)):
+            (folder / name).touch()
+            (folder / name).chmod(mode)
+        (folder / "open" / "folder").mkdir()
+        (folder / "open" / "folder").chmod(0o777)
+        names = ("open/new", "closed/new", "open/closed", "closed/open", "open/folder", "none/new")
+        os.setreuid(NOBODY, 0)
+        try:
+            checked = [findings(config(folder / "open", audit=Audit(file=folder / name))) for name in names]
+        finally:
+            os.setreuid(0, 0)
+        texts = [each.text for found in checked for each in found if each.subject == "audit"]
+    mend = "cannot be written by you: run this as the gateway's user, or sudo"
+    assert texts == [
+        f"{folder}/open/new will be made",
+        f"{folder}/closed/new {mend}",
+        f"{folder}/open/closed {mend}",
+        f"{folder}/closed/open is there",
+        f"{folder}/open/folder {mend}",
+        f"{folder}/none does not exist: make it, and give it to the gateway's user",
+    ]
 
 
 def test_a_public_address_must_be_this_hosts(tmp_path: Path) -> None:

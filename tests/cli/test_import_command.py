@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -251,6 +253,7 @@ def test_a_value_below_match_counts_from_the_first_line_that_holds(tmp_path: Pat
         {"user": ["a"], "address": ["10.0.0.0/8"], "max_sessions": 2},
         {"user": ["a"], "permit_open": ["none"]},
     ]
+    assert ran.said.count("Match User a (line 1)") == 1, "one warning for the two blocks"
 
 
 def test_what_sshd_prints_is_translated_too(tmp_path: Path) -> None:
@@ -258,6 +261,7 @@ def test_what_sshd_prints_is_translated_too(tmp_path: Path) -> None:
     shown = tomllib.loads(ran.out)
     assert shown["ssh"]["listen"] == ["*:22"]
     assert "keepalive_interval" not in shown["ssh"], "a default is nobody's choice"
+    assert "PermitTunnel" not in ran.said, "nor is one that Ferry has not"
     (tmp_path / "ferry.toml").write_text(ran.out)
     assert load(tmp_path / "ferry.toml", {}, {}).access.mode == "keys"
 
@@ -282,6 +286,49 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
         f"MaxAuthTries {many}\nMaxStartups {many}\nPerSourceMaxStartups {many}\nLoginGraceTime {many}\n",
     )
     assert tomllib.loads(ran.out) == {"access": {"mode": "keys", "keys": ["/etc/ferry/keys"]}}
+    assert not [word for word in ("ssh.auth_tries", "ssh.handshakes", "0 is never in sshd") if word in ran.said]
+
+
+@pytest.mark.parametrize(
+    ("line", "key", "value", "says"),
+    [
+        ("ListenAddress 2001:db8::1", "ssh.listen", ["[2001:db8::1]:22"], "ListenAddress (line 1): it carries over"),
+        ("ListenAddress 192.0.2.1 rdomain x", "ssh.listen", ["192.0.2.1:22"], "rdomain x stays behind: Ferry has no routing domains"),
+        ("Port 70000", "ssh.listen", None, ""),
+        ("Port 0", "ssh.listen", None, ""),
+        ("MaxStartups ten", "ssh.handshakes", None, ""),
+        ("PerSourceMaxStartups none", "ssh.handshakes_per_network", None, ""),
+        ("PerSourcePenaltyExemptList none", "limits.exempt", None, ""),
+        ("PerSourcePenaltyExemptList !10.1.1.1,,10.0.0.0/8", "limits.exempt", ["127.0.0.0/8", "::1/128", "10.0.0.0/8"], "names, wildcards and ! do not: write networks"),
+        ("AuthorizedKeysFile none", "access.keys", ["/etc/ferry/keys"], ""),
+        ("AuthorizedPrincipalsFile none", "access.authorized_principals", None, ""),
+        ("TrustedUserCAKeys none", "access.trusted_ca_keys", None, ""),
+        ("TrustedUserCAKeys /ca/%u", "access.trusted_ca_keys", None, "TrustedUserCAKeys (line 1): its path depends on the account"),
+        ("PermitListen none", "tcp.ranges", None, ""),
+        ("PermitListen *", "tcp.ranges", None, "PermitListen (line 1): it has no port that is a number"),
+        ("GatewayPorts yes\nPermitListen 30001 *:*", "tcp.ranges", [{"first": 30001, "last": 30001, "listen": "public"}], ""),
+    ],
+)  # fmt: skip
+def test_one_line(tmp_path: Path, line: str, key: str, value: object, says: str) -> None:
+    ran = imported(tmp_path, f"{line}\n")
+    section, _, name = key.partition(".")
+    assert tomllib.loads(ran.out).get(section, {}).get(name) == value
+    assert says in ran.said
+    keyword = line.rpartition("\n")[2].partition(" ")[0]
+    assert (f"{keyword} (line" in ran.said) is bool(says), ran.said
+
+
+def test_a_group_without_anybody(tmp_path: Path) -> None:
+    primary = {entry.pw_gid for entry in pwd.getpwall()}
+    empty = next(group.gr_name for group in grp.getgrall() if not group.gr_mem and group.gr_gid not in primary)
+    ran = imported(tmp_path, f"Match Group {empty}\n    PermitListen none\n")
+    assert f"Match Group {empty} (line 1): nobody is in these groups: write user = [...]" in ran.said
+
+
+def test_an_included_file_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "inner").write_text("\nClientAliveInterval 15\n")
+    ran = imported(tmp_path, f"Include {tmp_path}/inner\n")
+    assert f'keepalive_interval = "15s"  # ClientAliveInterval, {tmp_path}/inner:2\n' in ran.out
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -19,6 +20,7 @@ from console_commands import Result, run
 from ferry import limits
 from ferry.cli.lint import lint
 from ferry.errors import InvalidInput
+from ferry.setup.sshd_files import local_version
 from ferry_command import PROGRAM
 from ssh_command import make_key
 from ssh_command import run as run_program
@@ -65,7 +67,8 @@ def test_what_debians_sshd_prints(tmp_path: Path, host_key: Path) -> None:
 async def test_a_clean_file_ends_with_0(config: Path) -> None:
     ran = await look(config)
     assert ran.code == 0
-    assert ran.lines[:2] == ["nothing to mend", "looked at:"]
+    assert ran.lines[0] == "nothing to mend"
+    assert ran.lines[1].startswith("looked at:")  # the file's name may be short enough to follow
     assert "OpenSSH 9.7 (as you say)" in ran.text
 
 
@@ -100,7 +103,7 @@ async def test_what_include_names_is_read_if_it_is_a_file_and_in_reason(config: 
     os.mkfifo(tmp_path / "more" / "pipe.conf")
     (tmp_path / "more" / "folder.conf").mkdir()
     config.write_text(
-        f"{config.read_text()}Include / /**/none /etc/**x/y {tmp_path}/**/a.conf nul\0*\nInclude ~nosuchuser/x\n"
+        f"{config.read_text()}Include / /**/none /etc/**x/y {tmp_path}/**/a.conf nul\0/*\nInclude ~nosuchuser/x\n"
     )
     ran = await look(config, "--json")
     assert ran.json["files"] == [str(config), *[f"{tmp_path}/more/a.conf"] * 2]
@@ -133,6 +136,57 @@ async def test_a_key_file_that_is_a_pipe(config: Path, tmp_path: Path) -> None:
     config.write_text(f"{config.read_text()}AuthorizedKeysFile {tmp_path}/keys\n")
     ran = await look(config, "--json")
     assert f"{tmp_path}/keys cannot be read (it is no file)" in ran.json["left_out"]
+
+
+async def test_a_pipe_that_is_named_is_read_once(config: Path, tmp_path: Path) -> None:
+    """As `--keys <(cat a b)`. What AuthorizedKeysFile names again is not opened anew."""
+    os.mkfifo(tmp_path / "keys")
+    config.write_text(f"{config.read_text()}AuthorizedKeysFile {tmp_path}/keys {tmp_path}/none {tmp_path}/more\n")
+    writing = asyncio.create_task(asyncio.to_thread((tmp_path / "keys").write_text, "no key\n"))
+    ran = await look(config, "--json", "--keys", str(tmp_path / "keys"))
+    await writing
+    assert ran.json["key_files"] == [f"{tmp_path}/keys"]
+    assert not any(str(tmp_path) in each for each in ran.json["left_out"]), "what is not there, or a folder, is no file"
+
+
+async def test_a_file_that_is_too_long(tmp_path: Path) -> None:
+    (tmp_path / "sshd_config").write_text("#" * (limits.LINT_CONFIG_BYTES + 1))
+    ran = await look(tmp_path / "sshd_config")
+    assert f"cannot read {tmp_path}/sshd_config (longer than 1.0 MB): name an sshd_config" in str(ran.error)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "user", "found"),
+    [
+        (".ssh/authorized_keys", "ann", [".ssh/authorized_keys"]),
+        ("%h/keys/%u", "ann", ["keys/ann"]),
+        ("none", "ann", []),
+        (".ssh/authorized_keys", None, []),
+        ("keys/%u", None, []),
+        ("{home}/keys/%u", None, ["keys/ann"]),
+        ("{home}/%u/%u", None, []),
+        ("{home}/keys/%U", None, []),
+    ],
+)
+async def test_where_the_files_of_accounts_are(
+    tmp_path: Path, pattern: str, user: str | None, found: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ann` has a home here; a path that is relative is below it, and not below the folder that this is run in."""
+    entry = pwd.getpwuid(os.getuid())
+    ann = pwd.struct_passwd(("ann", "x", entry.pw_uid, entry.pw_gid, "", str(tmp_path), "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwnam", {"ann": ann}.__getitem__)
+    monkeypatch.chdir(tmp_path)
+    for file in (".ssh/authorized_keys", "keys/ann", "none"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("no key\n")
+    (tmp_path / "sshd_config").write_text(f"AuthorizedKeysFile {pattern.format(home=tmp_path)}\n")
+    ran = await look("sshd_config", "--json", *(("--user", user) if user else ()))
+    assert ran.json["key_files"] == [f"{tmp_path}/{file}" for file in found]
+
+
+def test_a_host_without_sshd_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    assert local_version() is None
 
 
 async def test_a_default_has_no_line(tmp_path: Path) -> None:
@@ -226,6 +280,10 @@ async def test_a_host_is_asked_over_ssh(bastion: Bastion) -> None:
     assert "(bastion's)" in ran.text, "the version is that of the host"
     assert "Match blocks" not in ran.text
 
+    bastion.sudo("echo hello")
+    ran = await run(lint, "sshd", "bastion")
+    assert "bastion did not print sshd's settings: try `ssh -v -o ConnectTimeout=10 bastion sudo -n" in str(ran.error)
+
     bastion.sudo("echo 'sudo: a password is required' >&2; exit 1")
     ran = await run(lint, "sshd", "bastion")
     assert isinstance(ran.error, InvalidInput)
@@ -237,17 +295,36 @@ async def test_a_host_is_asked_over_ssh(bastion: Bastion) -> None:
     assert "debug1" not in str(ran.error)
 
 
+async def look_at_bastion() -> tuple[dict[str, Any], str]:
+    """What the command printed, and what it said meanwhile."""
+    app = typer.Typer()
+    app.command()(lint)
+    ran = await asyncio.to_thread(CliRunner().invoke, app, ["sshd", "bastion", "--json"])
+    return json.loads(ran.stdout), ran.stderr
+
+
+async def test_key_files_on_a_host_that_are_not_read_are_named(bastion: Bastion) -> None:
+    many = " ".join(f"%h/{number}" for number in range(limits.LINT_HOST_FILES + 1))
+    (bastion.folder / "linted").write_text(f"GatewayPorts yes\nAuthorizedKeysFile {many}\n")
+    looked, _ = await look_at_bastion()
+    assert len(looked["ran"]) == 1
+    assert looked["left_out"][:2] == [
+        f"key files on bastion beyond {limits.LINT_HOST_FILES}",
+        "%h/0 on bastion (--user NAME reads those of one account)",
+    ]
+    (bastion.folder / "linted").write_text("GatewayPorts yes\nAuthorizedKeysFile none\n")
+    looked, _ = await look_at_bastion()
+    assert not any("on bastion" in each for each in looked["left_out"])
+
+
 async def test_a_host_that_sends_without_end(bastion: Bastion) -> None:
     endless = bastion.folder / "endless"
     endless.symlink_to("/dev/zero")
     (bastion.folder / "linted").write_text(f"GatewayPorts yes\nAuthorizedKeysFile {endless} {bastion.keys}\n")
-    app = typer.Typer()
-    app.command()(lint)
-    ran = await asyncio.to_thread(CliRunner().invoke, app, ["sshd", "bastion", "--json"])
-    looked = json.loads(ran.stdout)
+    looked, said = await look_at_bastion()
     assert f"{endless} on bastion is longer than 16.8 MB" in looked["left_out"]
     assert looked["key_files"] == [f"bastion:{bastion.keys}"]
-    assert [json.loads(line)["running"] for line in ran.stderr.splitlines()] == looked["ran"], "JSON, line by line"
+    assert [json.loads(line)["running"] for line in said.splitlines()] == looked["ran"], "JSON, line by line"
 
     bastion.sudo("exec cat /dev/zero")
     refused = await run(lint, "sshd", "bastion")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +22,7 @@ def test_a_program_that_ends() -> None:
 
 
 def test_a_program_that_prints_without_end() -> None:
-    done = ran("while True: print('y' * 50)")
+    done = ran("while True: print('y' * 50)", seconds=10)
     assert (done.code, len(done.out), done.late) == (None, 100, False)
 
 
@@ -31,12 +33,35 @@ def test_errors_without_end_are_read_and_not_kept() -> None:
 
 @pytest.mark.parametrize("closing", ["", "os.close(1); os.close(2); "])
 def test_a_program_that_does_not_end(closing: str) -> None:
-    done = ran(f"import os, signal; {closing}signal.pause()", seconds=0.3)
+    done = ran(f"import os, signal; {closing}signal.alarm(10); signal.pause()", seconds=0.3)
     assert (done.code, done.late) == (None, True)
 
 
 def test_a_child_in_the_background_that_keeps_stderr_is_not_waited_for() -> None:
     """As `ssh -v` leaves its shared connection behind. The child ends when the test's end of a pipe is closed."""
     text = "import os, signal; print('all', flush=True); os.fork() or (os.close(1), signal.alarm(20), signal.pause())"
-    done = ran(text)
+    done = ran(text, seconds=10)
     assert (done.code, done.out, done.late) == (0, b"all\n", False)
+
+
+def children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+class AfterTheEnd(SystemClock):
+    """It tells the time once the program has ended, so that everything is left to be read."""
+
+    def __init__(self) -> None:
+        self._others = children()
+
+    def monotonic(self) -> float:
+        for process in children() - self._others:
+            os.waitid(os.P_PID, int(process), os.WEXITED | os.WNOWAIT)
+        return super().monotonic()
+
+
+@pytest.mark.parametrize(("seconds", "done"), [(60, Ran(0, b"all", "why")), (0, Ran(None, b"", "", late=True))])
+def test_a_program_that_has_ended_before_it_is_looked_at(seconds: float, done: Ran) -> None:
+    """With its time over, nobody knows whether that is all: it does not count as ended."""
+    line = ["sh", "-c", "printf all; printf why >&2"]
+    assert run_bounded(line, most=100, seconds=seconds, clock=AfterTheEnd()) == done

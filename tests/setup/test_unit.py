@@ -55,6 +55,8 @@ def test_the_folder_of_the_audit_file_can_be_written_too() -> None:
     assert "ReadWritePaths=/srv/audit" in with_file("/srv/audit/ferry.jsonl")
     inside = with_file("/var/lib/ferry/audit.jsonl")
     assert not any(line.startswith(("LogsDirectory", "ReadWritePaths")) for line in inside)
+    seen = Config.model_validate({"state": "/var/lib/ferry", "audit": {"file": "/var/log/ferry/audit.jsonl"}})
+    assert obstacles(service(seen)) == []
     hidden = Config.model_validate({"audit": {"file": "/home/ann/audit.jsonl"}})
     assert any("audit.file: /home/ann/audit.jsonl" in each for each in obstacles(service(hidden)))
 

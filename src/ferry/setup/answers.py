@@ -86,7 +86,7 @@ class Answers:
 
     def examples(self) -> dict[str, object]:
         """Values to show, commented out, for settings that have no default, by dotted key."""
-        if self.local or self.abuse_contact:
+        if self.local:
             return {}
         return {"abuse_contact": f"abuse@{self.domain}"}
 

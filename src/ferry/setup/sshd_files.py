@@ -69,7 +69,7 @@ class _Included:
 
     def by(self, pattern: str) -> list[Source]:
         """The files that a pattern means, in their order (glob(7))."""
-        if "\0" in pattern or self.files < 0:
+        if "\0" in pattern:
             return []
         # Path.glob reads ** as any folders, which walks the disk, and refuses what sshd takes.
         matches = glob.iglob(str(FOLDER / pattern), recursive=False)  # noqa: PTH207

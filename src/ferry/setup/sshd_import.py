@@ -148,7 +148,7 @@ class Translation:
 
     def where(self, place: Place) -> str:
         """`line 12`, or with the file where it is an included one."""
-        return f"line {place.line}" if place.file == self.name and place.line else str(place)
+        return f"line {place.line}" if place.file == self.name else str(place)
 
 
 def translate(parsed: Parsed) -> Translation:
@@ -197,8 +197,12 @@ def _listen(view: View, made: Translation) -> None:
 
 
 def _addresses(setting: Setting, ports: Sequence[int], made: Translation) -> Iterator[Endpoint]:
-    for text in setting.values:
+    values = iter(setting.values)
+    for text in values:
         if text == "rdomain":
+            made.leave(
+                setting, "listenaddress", f"rdomain {next(values, '')} stays behind: Ferry has no routing domains"
+            )
             continue
         bare = text if text.count(":") > 1 and "[" not in text else None
         match = re.fullmatch(r"(?:\[([^]]+)\]|([^:]*))(?::([0-9]+))?", text)
@@ -210,7 +214,7 @@ def _addresses(setting: Setting, ports: Sequence[int], made: Translation) -> Ite
         except ValueError:
             made.leave(setting, "listenaddress", f"'{text}' is a name: write its numeric address in ssh.listen")
             continue
-        own = match[3] if match and not bare else None
+        own = match[3] if match else None
         yield from (Endpoint(numeric, port) for port in ([_port(own)] if own else ports) if port)
 
 
@@ -266,7 +270,7 @@ def _startups(view: View, made: Translation) -> None:
         if match[3]:
             why = "its largest number carries over; Ferry drops nobody at random, a newcomer displaces who is slowest"
             made.leave(setting, "maxstartups", why)
-    if source.written and (of_source := count(source.word)):
+    if of_source := count(source.word):
         made.carry("ssh.handshakes_per_network", of_source, "persourcemaxstartups", source)
         made.leave(source, "persourcemaxstartups", "it carries over, but counts by IPv4 /24 and IPv6 /64")
 
@@ -277,9 +281,8 @@ def _penalties(view: View, made: Translation) -> None:
         made.carry("ssh.penalties", False, "persourcepenalties", setting)
     elif setting.written:
         made.leave(setting, "persourcepenalties", "Ferry's own times count: 15 s to 10 min, for failed log-ins")
-    if exempt.written and exempt.word != "none":
-        networks = [text for text in str(exempt).split(",") if text and not text.startswith("!")]
-        known = [text for text in networks if _is_network(text)]
+    if exempt.word != "none":
+        known = [text for text in str(exempt).split(",") if _is_network(text)]
         if known:
             made.carry("limits.exempt", [*LOOPBACK, *known], "persourcepenaltyexemptlist", exempt)
         if len(known) < str(exempt).count(",") + 1:
@@ -321,7 +324,7 @@ def _certificates(view: View, made: Translation) -> None:
     principals = view.settings.get("authorizedprincipalsfile")
     if of_cas:
         _carried_file(view, made, "authorizedprincipalsfile", "access.authorized_principals")
-    elif principals is not None and principals.written and principals.word != "none":
+    elif principals is not None and principals.word != "none":
         made.leave(principals, "authorizedprincipalsfile", "it is for the CAs of TrustedUserCAKeys, and there is none")
     _carried_file(view, made, "revokedkeys", "access.revoked_keys")
 
@@ -329,7 +332,7 @@ def _certificates(view: View, made: Translation) -> None:
 def _carried_file(view: View, made: Translation, keyword: str, key: str, *, several: bool = False) -> bool:
     """Carry the file that a setting names. Whether there is one."""
     setting = view.settings.get(keyword)
-    if setting is None or not setting.written or setting.word == "none":
+    if setting is None or setting.word == "none":
         return False
     path = _key_path(str(setting))
     if path is None or (several and "%" in str(setting)):
@@ -411,7 +414,7 @@ def _ports(view: View, below: Sequence[Translated], made: Translation) -> None:
         named = setting if setting.written else None
         made.carry("tcp.ranges", ranges, "permitlisten" if named else "PermitListen below Match", named)
         made.carry("tcp.allocate_from", 0, "`-R 0:...` gets a port of the first range", None)
-    elif setting.written and setting.word not in ("any", "none"):
+    elif setting.word not in ("any", "none"):
         made.leave(setting, "permitlisten", "it has no port that is a number: write tcp.ranges for its ports")
 
 
