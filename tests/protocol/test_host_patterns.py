@@ -56,6 +56,11 @@ def test_the_case_of_a_pattern_for_addresses_does_not_count() -> None:
         assert not parse_host_list(listed).needs_name("2001:db8::1")
 
 
+def test_the_entries_that_are_for_names_alone() -> None:
+    listed = "web-1,*.example.com,192.0.2.7,192.0.2.*,10.0.0.0/8,2001:db8::1,2001:db8:*,*"
+    assert parse_host_list(listed).names == ["web-1", "*.example.com"]
+
+
 def test_a_list_has_a_bounded_number_of_entries() -> None:
     assert parse_host_list(",".join(["a"] * KEY_FROM_ENTRIES)).names
     with pytest.raises(InvalidInput, match="it has 257 entries: 256 are allowed: write networks"):

@@ -102,6 +102,20 @@ def test_permits(option: str, permit: Permit) -> None:
     assert (*options.permit_listen, *options.permit_open) == (permit,)
 
 
+@pytest.mark.parametrize(
+    ("permit", "host", "port", "covers"),
+    [
+        (Permit("web-?", 80), "web-1", 80, "listens"), (Permit("web-?", 80), "web-?", 80, "listens opens names"),
+        (Permit("web-?", 80), "db", 80, ""), (Permit("web-?", 80), "web-1", 81, ""), (Permit("db", 80), "db", 80, "listens opens names"),
+        (Permit("db", 80), "db", 81, ""), (Permit("db", None), "db", 81, "listens opens"), (Permit("db", None), "web", 81, ""),
+        (Permit("*", 80), "db", 80, "listens opens"), (Permit("*", 80), "*", 80, "listens opens"), (Permit("*", None), "db", 1, "listens opens"),
+    ],
+)  # fmt: skip
+def test_what_a_permit_covers(permit: Permit, host: str, port: int, covers: str) -> None:
+    asked = {"listens": permit.listens, "opens": permit.opens, "names": permit.names}
+    assert [name for name, covered in asked.items() if covered(host, port)] == covers.split()
+
+
 def test_permits_add_up() -> None:
     options = parse('permitlisten="1",permitopen="a:2",permitlisten="b:3"')
     assert [str(permit) for permit in options.permit_listen] == ["1", "b:3"]

@@ -33,13 +33,12 @@ def test_a_free_port_and_a_taken_one(taken: socket.socket) -> None:
     assert blocked(Endpoint("::", port)) is None
 
 
-def test_a_port_of_another_address_is_not_in_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.2", 0)) as other:
-        port = other.getsockname()[1]
+def test_a_port_of_another_address_is_not_in_the_way(free_port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.2", free_port)):
         for ipv6 in (True, False):
             monkeypatch.setattr(ports, "has_ipv6", lambda ipv6=ipv6: ipv6)
-            assert blocked(Endpoint("127.0.0.1", port)) is None
-            assert blocked(Endpoint("::", port)) is not None
+            assert blocked(Endpoint("127.0.0.1", free_port)) is None
+            assert blocked(Endpoint("::", free_port)) is not None
 
 
 def test_an_ipv6_listener_is_in_the_way_of_all_addresses() -> None:

@@ -223,6 +223,9 @@ def test_response_is_written_anew() -> None:
     assert response_head(response, Framing.CHUNKED, b"close") == (
         fields + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     )
+    assert response_head(response, Framing.CLOSE, b"close") == fields + b"Connection: close\r\n\r\n"
+    without_length = parse_response(b"HTTP/1.1 304 Same\r\nA: b\r\n\r\n", method=b"GET", most_fields=20)
+    assert response_head(without_length, Framing.NONE, b"") == b"HTTP/1.1 304 Same\r\nA: b\r\n\r\n"
     switching = b"HTTP/1.1 101 Switching\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nA: b\r\n\r\n"
     assert interim_head(parse_response(switching, method=b"GET", most_fields=20)) == (
         b"HTTP/1.1 101 Switching\r\nA: b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -271,6 +274,23 @@ def test_a_stream_on_which_an_announced_body_may_follow_is_not_used_again(
 ) -> None:
     head = b"HTTP/1.1 " + status + b" X\r\n" + framing + b"\r\n"
     assert parse_response(head, method=method, most_fields=9).keep_alive is keep_alive
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "fields", "framing"),
+    [
+        (b"GET", b"103", b"", Framing.NONE),
+        (b"GET", b"204", b"", Framing.NONE),
+        (b"GET", b"304", b"Content-Length: 5\r\n", Framing.NONE),
+        (b"HEAD", b"200", b"Content-Length: 5\r\n", Framing.NONE),
+        (b"GET", b"200", b"Content-Length: 5\r\n", Framing.LENGTH),
+        (b"GET", b"200", b"Transfer-Encoding: chunked\r\n", Framing.CHUNKED),
+        (b"GET", b"200", b"", Framing.CLOSE),
+    ],
+)
+def test_where_the_body_of_an_answer_ends(method: bytes, status: bytes, fields: bytes, framing: Framing) -> None:
+    head = b"HTTP/1.1 " + status + b" X\r\n" + fields + b"\r\n"
+    assert parse_response(head, method=method, most_fields=9).framing is framing
 
 
 @pytest.mark.parametrize(
