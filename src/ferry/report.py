@@ -37,6 +37,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     keys.entered (identity, key, ports), keys.replaced (identity, old, key), keys.forgotten (keys, freed: addresses): by
         the operator
     keys.loaded (keys, files, authorities: CAs, revoked: keys and CAs), keys.rejected (path, line, error)
+    keys.unclear (path, why: its keys are perhaps not the identities that their author means)
     keys.refused (peer, keys: fingerprints; certificates: key id, serial and CA of those whose CA is not known, if any)
     keys.denied (peer, key, code, detail, rule: a key in a file that may not log in by the options of its line)
     policy.loaded (path, rules, tests), policy.rejected (path, error: the earlier policy stays in force)

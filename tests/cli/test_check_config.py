@@ -254,6 +254,19 @@ def test_keys_are_counted_and_bad_lines_named(tmp_path: Path) -> None:
     ]
 
 
+def test_a_fleets_file_in_a_folder_of_keys_is_to_fix(tmp_path: Path, new_key: Callable[[], Path]) -> None:
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    lines = [new_key().with_suffix(".pub").read_text() for _ in range(2)]
+    (keys / "fleet").write_text("".join(lines))
+    configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
+    (finding,) = [each for each in findings(configuration) if each.subject == "keys"]
+    assert finding.severity is Severity.FIX
+    assert finding.text.startswith(f"{keys / 'fleet'}: its name names none of its 2 keys without name=")
+    (keys / "fleet").write_text("".join(f"{line.strip()} name=web-{number}\n" for number, line in enumerate(lines)))
+    assert [each.severity for each in findings(configuration) if each.subject == "keys"] == [Severity.OK]
+
+
 def test_options_that_do_something_else_than_meant_are_noted(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f'no-pty {PUBLIC_KEY}\nrestrict,permitlisten="80" {PUBLIC_KEY}\n')

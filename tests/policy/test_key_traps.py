@@ -23,6 +23,8 @@ def is_public(port: int) -> bool:
         ('no-port-forwarding,permitopen="a:1"', "and permitopen= turns none on: remove that option"),
         ('permitlisten="LOCALHOST:80"', 'permitlisten="LOCALHOST:80" matches nothing: write its host in lower case'),
         ('permitlisten="localhost:30001"', 'permitlisten="localhost:30001" opens a public port, for the range decides that'),
+        ('permitlisten="127.0.0.1:21015"', 'allows -R 127.0.0.1:21015:... alone, for ssh asks for localhost where no host is typed: write permitlisten="localhost:21015"'),
+        ('permitlisten="[::1]:21015"', "allows -R [::1]:21015:... alone"),
         ('permitlisten="[::1]:30001"', "use a port of a loopback range (tcp.ranges)"),
         ('from="10.0.0.0/8,*.Example.com"', "from= has the name *.Example.com, which matches nothing: write addresses"),
         ('from="*,!evil.example.com"', "from= has the name evil.example.com"),
@@ -35,7 +37,7 @@ def test_a_trap_is_named_with_what_to_write(options: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", ["", "restrict", 'permitlisten="localhost:21022"', 'permitlisten="30001"', 'restrict,port-forwarding,permitlisten="21022"', 'permitopen="LAPTOP:22"', 'expiry-time="20310101Z"',
+    "options", ["", "restrict", 'permitlisten="localhost:21022"', 'permitlisten="127.0.0.1:21015",permitlisten="21015"', 'permitlisten="30001"', 'restrict,port-forwarding,permitlisten="21022"', 'permitopen="LAPTOP:22"', 'expiry-time="20310101Z"',
                 'from="10.*,2001:db8::*,fe80::/10,0x7f.1,*,192.168.0.?"']
 )  # fmt: skip
 def test_other_lines_have_none(options: str) -> None:

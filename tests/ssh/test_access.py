@@ -134,11 +134,47 @@ def test_a_file_and_its_names(
 def test_in_a_folder_the_file_names_the_identity_of_keys_without_a_name(
     read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], folder: Path, file: str, name: str | None
 ) -> None:
-    plain, other, named = new_key(), new_key(), new_key()
-    (folder / file).write_text(public(plain) + public(other) + public(named, "name=bob"))
+    plain, named = new_key(), new_key()
+    (folder / file).write_text(public(plain) + public(named, "name=bob") + f'from="::1" {public(plain)}')
     keys = read(folder)
-    assert [names_of(keys, key) for key in (plain, other, named)] == [[name], [name], ["bob"]]
-    assert names_of(read(folder / file), plain) == [None]
+    assert [names_of(keys, key) for key in (plain, named)] == [[name, name], ["bob"]]
+    assert names_of(read(folder / file), plain) == [None, None]
+
+
+@pytest.mark.parametrize("other", ["", "#disabled ", 'permitopen="any:any" '])
+@pytest.mark.parametrize("file", ["fleet", "fleet.pub"])
+def test_a_file_of_several_keys_makes_no_identity_of_them_by_its_name(
+    read: Callable[..., AuthorizedKeys],
+    new_key: Callable[[], Path],
+    folder: Path,
+    reports: Reports,
+    file: str,
+    other: str,
+) -> None:
+    """A fleet's hand-kept file, put into the folder: each machine reached the ports of all others."""
+    one, two = new_key(), new_key()
+    (folder / file).write_text(public(one, "root@web-1") + other + public(two, "root@web-2"))
+    keys = read(folder)
+    assert (names_of(keys, one), names_of(keys, two)) == ([None], [] if other else [None])
+    [fields] = [fields for event, fields in reports if event == "keys.unclear"]
+    assert fields["path"] == str(folder / file)
+    assert "write name= into the comment of each line, or call the file fleet.keys if all are" in str(fields["why"])
+
+
+def test_a_file_that_is_called_so_has_several_keys_of_one_identity(
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], folder: Path, reports: Reports
+) -> None:
+    one, two = new_key(), new_key()
+    file = folder / "web-1.keys"
+    file.write_text(f'permitlisten="21001" {public(one)}permitlisten="21002" {public(two)}')
+    keys = read(folder)
+    assert [names_of(keys, key) for key in (one, two)] == [["web-1"], ["web-1"]]
+    [fields] = [fields for event, fields in reports if event == "keys.unclear"]
+    assert "its 2 keys are one identity, web-1, and name no port in common" in str(fields["why"])
+    file.write_text(f'permitlisten="21001" {public(one)}permitlisten="21001",permitlisten="21002" {public(two)}')
+    reports.clear()
+    read(folder)
+    assert [event for event, _ in reports] == ["keys.loaded"]
 
 
 def test_a_local_time_is_a_standard_time_as_in_sshd(monkeypatch: pytest.MonkeyPatch) -> None:

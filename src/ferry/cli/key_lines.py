@@ -20,11 +20,13 @@ from typing import Final, NamedTuple
 from ferry import limits
 from ferry.errors import FerryError, InvalidInput
 from ferry.ownership import other_owner_on_the_way, rights_of, user_name
+from ferry.policy.shut_lines import unnamed_keys
 from ferry.protocol.authorized_keys import AuthorizedKey, ShutKey, parse_line, shut_key
 from ferry.protocol.key_edits import edited, enabled_line, is_disabled
 from ferry.protocol.key_paths import AccessPaths
 from ferry.regular_files import open_regular, read_regular
-from ferry.ssh.key_files import listing_of
+from ferry.ssh.access_lines import NAME_OF_ANOTHER
+from ferry.ssh.key_files import Stamp, listing_of
 from ferry.this_host import THIS_HOST
 
 _MODE: Final = 0o644  # of a new file: the user of the service must be able to read it, and public keys are no secret
@@ -93,19 +95,34 @@ def lines_in(paths: Sequence[Path], mistakes: list[Mistaken] | None = None) -> l
                     text = _decoded(read_regular(stamp.path, limits.KEY_FILE_BYTES))
             except OSError as error:
                 raise _unreadable(stamp.path, error) from None
-            for number, line in enumerate(text.split("\n"), 1):
-                try:
-                    key = _key_of(line)
-                except InvalidInput as error:
-                    if mistakes is not None:
-                        shut = shut_key(line)
-                        name = (shut.name if shut else None) or stamp.name
-                        mistakes.append(Mistaken(stamp.path, number, line, str(error), shut, name, stamp.user))
-                    continue
-                if key is not None:
-                    name = key.name or stamp.name
-                    found.append(FileLine(stamp.path, number, line, is_disabled(line), key, name, stamp.user))
+            _add_lines(stamp, text, found, [] if mistakes is None else mistakes)
     return found
+
+
+def _add_lines(stamp: Stamp, text: str, found: list[FileLine], mistakes: list[Mistaken]) -> None:
+    """Add the lines of one file to `found` and `mistakes`."""
+    keys: list[tuple[int, str, AuthorizedKey]] = []
+    bad: list[tuple[int, str, str, ShutKey | None]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        try:
+            key = _key_of(line)
+        except InvalidInput as error:
+            bad.append((number, line, str(error), shut_key(line)))
+            continue
+        if key is not None and key.name is not None and stamp.user is not None:
+            bad.append((number, line, NAME_OF_ANOTHER, ShutKey(key.algorithm, key.fingerprint)))
+        elif key is not None:
+            keys.append((number, line, key))
+    shut = [key for _, _, _, key in bad if key is not None]
+    name = stamp.name_for(len(unnamed_keys((key for _, _, key in keys), shut)))
+    found += [
+        FileLine(stamp.path, number, line, is_disabled(line), key, key.name or name, stamp.user)
+        for number, line, key in keys
+    ]
+    mistakes += [
+        Mistaken(stamp.path, number, line, why, key, (key.name if key else None) or name, stamp.user)
+        for number, line, why, key in bad
+    ]
 
 
 def _key_of(line: str) -> AuthorizedKey | None:

@@ -144,7 +144,7 @@ class Access(Section):
     )
     keys: KeyPaths = Field(
         default_factory=list,
-        description="Files of public keys (authorized_keys lines, with the options of sshd) or folders of such files, re-read within a second of a change. `name=web-1` inside a line's comment names the identity; in a folder, the file's name does where a line has none (`web-1.pub`, `web-1.keys`). Equal names are one identity. `%u` in a path stands for the login name: `/etc/ferry/keys/%u` is one file for each. `%%` is one `%`.",
+        description="Files of public keys (authorized_keys lines, with the options of sshd) or folders of such files, re-read within a second of a change. `name=web-1` inside a line's comment names the identity; in a folder, the file's name does where its one key has none (`web-1.pub`), and for several keys in `web-1.keys`. Equal names are one identity. `%u` in a path stands for the login name: `/etc/ferry/keys/%u` is one file for each. `%%` is one `%`.",
     )
     policy: OptionalFile = Field(
         None,

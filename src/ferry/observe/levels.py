@@ -51,6 +51,7 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "policy.loaded": logging.INFO,
         "policy.rejected": logging.ERROR,
         "keys.rejected": logging.ERROR,
+        "keys.unclear": logging.WARNING,
         "keys.refused": logging.INFO,
         "keys.denied": logging.INFO,
         "keys.entered": logging.INFO,

@@ -57,6 +57,7 @@ RARE: Final[Mapping[str, str]] = MappingProxyType(
         "policy.loaded": "the operator's files",
         "policy.rejected": "the operator's files",
         "keys.rejected": "the operator's files",
+        "keys.unclear": "the operator's files",
         "certificate.loaded": "the operator's files",
         "certificate.rejected": "the operator's files",
         "handshakes.crowded": "a minute apart",

@@ -10,7 +10,8 @@ from ferry.names import printable
 
 from .keys import KeyLine
 
-_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+_LOOPBACK: Final = ("127.0.0.1", "::1")
+_LOCAL: Final = ("localhost", *_LOOPBACK)
 
 
 def traps_of(line: KeyLine, *, now: float, use_dns: bool, is_public: Callable[[int], bool]) -> Iterator[str]:
@@ -30,6 +31,16 @@ def traps_of(line: KeyLine, *, now: float, use_dns: bool, is_public: Callable[[i
             yield (
                 f'permitlisten="{printable(str(permit), 80)}" opens a public port, for the range decides that and not the '
                 "host: use a port of a loopback range (tcp.ranges)"
+            )
+        elif (
+            permit.host in _LOOPBACK
+            and permit.port is not None
+            and not any(each.listens("localhost", permit.port) for each in options.permit_listen)
+        ):
+            typed = f"-R {str(permit).rpartition(':')[0]}:{permit.port}:..."
+            yield (
+                f'permitlisten="{permit}" allows {typed} alone, for ssh asks for localhost where no host is typed: write '
+                f'permitlisten="localhost:{permit.port}"'
             )
     if options.origins is not None and not use_dns and (names := options.origins.names):
         shown = printable(names[0], 80)

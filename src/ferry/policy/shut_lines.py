@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ferry.names import Fingerprint
-from ferry.protocol.authorized_keys import ShutKey
+from ferry.protocol.authorized_keys import AuthorizedKey, ShutKey
 
 from .keys import KeyLine
 from .port_lines import PortLine, ports_named
@@ -39,6 +39,19 @@ def ports_in_vain(
     found: dict[int, list[PortLine]] = {}
     for port, line in (*_shut(shut), *_closed(lines)):
         found.setdefault(port, []).append(line)
+    return found
+
+
+def unnamed_keys(keys: Iterable[AuthorizedKey], shut: Iterable[ShutKey]) -> dict[Fingerprint, set[int]]:
+    """The keys of users in a file without `name=`, each with the ports that its lines name. Shut lines count too, so that a
+    key that is disabled renames no other."""
+    found: dict[Fingerprint, set[int]] = {}
+    for key in keys:
+        if key.name is None and not key.options.cert_authority:
+            found.setdefault(key.fingerprint, set()).update(ports_named(KeyLine(None, key.options)))
+    for dead in shut:
+        if dead.name is None:
+            found.setdefault(dead.fingerprint, set()).update(dead.ports)
     return found
 
 

@@ -3,7 +3,8 @@
     ssh-ed25519 AAAA... alice@laptop name=alice
     restrict,port-forwarding,permitlisten="21022" ssh-ed25519 AAAA... root@web-1
 
-`name=` inside the comment names the identity. In a folder the file's name does where a line has none. `key_options` reads
+`name=` inside the comment names the identity. In a folder the file's name does, where it has one key without `name=`, or
+is called `NAME.keys`. `key_options` reads
 the options. A line with an option that cannot be kept to is refused as a whole: if the gateway passed over it, the key
 could do things that the option forbids.
 """
@@ -41,7 +42,9 @@ _FIELDS = MappingProxyType(
 """Strings in a key's wire form, the first of which is the algorithm (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4,
 PROTOCOL.u2f of OpenSSH)."""
 ALGORITHMS = frozenset(_FIELDS)
-FILE_SUFFIXES = (".pub", ".keys")
+SEVERAL_KEYS = ".keys"
+"""The end of the name of a file in a folder that has several keys of one person or machine."""
+FILE_SUFFIXES = (".pub", SEVERAL_KEYS)
 RSA_BITS = range(2048, 8193)
 """Of keys that may log in. Below is weak; above, one signature check costs seconds (CVE-2026-39829)."""
 _RSA = "ssh-rsa"
@@ -72,9 +75,9 @@ class ShutKey:
 
     algorithm: str
     fingerprint: Fingerprint
-    name: str | None
+    name: str | None = None
     """From `name=` in the comment."""
-    ports: tuple[int, ...]
+    ports: tuple[int, ...] = ()
     """The ports in what looks like `permitlisten=`."""
 
 
@@ -317,7 +320,7 @@ def _fields(blob: bytes) -> list[bytes]:
 
 
 def name_of_file(file: str) -> str | None:
-    """The identity name of the keys without `name=` in a file of a folder: `ann` for `ann.pub`, `ann.keys` and `ann`. None
+    """The identity name of a key without `name=` in a file of a folder: `ann` for `ann.pub`, `ann.keys` and `ann`. None
     if the file is not called as an identity may be: `id_ed25519.pub`, `authorized_keys`."""
     for suffix in FILE_SUFFIXES:
         file = file.removesuffix(suffix)

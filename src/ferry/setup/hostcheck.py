@@ -172,6 +172,8 @@ def _check_keys(config: Config) -> Iterator[Finding]:
         usable += len(found.lines) + len(found.authorities)
         for rejected in found.rejected:
             yield Finding(Severity.FIX, "keys", str(rejected))
+        for unclear in found.unclear:
+            yield Finding(Severity.FIX, "keys", f"{unclear.path}: {unclear.why}")
         for line in (*(line for lines in found.lines.values() for line in lines), *found.authorities):
             for trap in traps_of(
                 line,
@@ -182,7 +184,7 @@ def _check_keys(config: Config) -> Iterator[Finding]:
                 yield Finding(Severity.NOTE, "keys", f"{line.file}, line {line.number}: {trap}")
         noted = (*_ports_on_two_lines(found.ports), *_ports_outside(config, found.ports))
         yield from (Finding(Severity.NOTE, "keys", text) for text in noted)
-        if not found.rejected:
+        if not found.rejected and not found.unclear:
             count, text = _counted(role, found)
             yield Finding(Severity.OK if count else Severity.NOTE, "keys", f"{path}: {text}")
     if config.access.mode == "keys" and not usable:

@@ -224,6 +224,8 @@ class AuthorizedKeys:
     def _tell(self, found: Found) -> None:
         for rejected in found.rejected:
             self._report("keys.rejected", path=str(rejected.path), line=rejected.line, error=rejected.detail)
+        for unclear in found.unclear:
+            self._report("keys.unclear", path=str(unclear.path), why=unclear.why)
         self._report(
             "keys.loaded",
             keys=len(found.lines),

@@ -13,8 +13,16 @@ from ferry.names import Fingerprint
 from ferry.policy.authorities import Authorities
 from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import PortLine, ports_in
-from ferry.policy.shut_lines import ShutLine, ports_in_vain
-from ferry.protocol.authorized_keys import BadLine, ShutKey, parse_ca_file, parse_file, shut_key
+from ferry.policy.shut_lines import ShutLine, ports_in_vain, unnamed_keys
+from ferry.protocol.authorized_keys import (
+    SEVERAL_KEYS,
+    AuthorizedKey,
+    BadLine,
+    ShutKey,
+    parse_ca_file,
+    parse_file,
+    shut_key,
+)
 from ferry.protocol.key_edits import disabled_lines
 from ferry.protocol.key_options import NO_OPTIONS
 from ferry.protocol.key_paths import AccessPaths, Role
@@ -24,10 +32,10 @@ from ferry.protocol.revoked_keys import parse_revoked
 from ferry.regular_files import NotAFile, read_regular
 from ferry.this_host import THIS_HOST
 
-from .key_files import NOT_A_FILE, Listing, Rejected, Stamp, check_there, failed, listing_of, whole
+from .key_files import NOT_A_FILE, Listing, Rejected, Stamp, Unclear, check_there, failed, listing_of, whole
 
 KEYS_READINGS = 3  # the most readings in one look, while the files change
-_NAME_OF_ANOTHER: Final = (
+NAME_OF_ANOTHER: Final = (
     "name= stands in the file of one login name (%u), whose owner could take the identity of anybody with it, so the "
     "line lets nobody in: remove name=, or let the operator put the line into a file without %u"
 )
@@ -50,6 +58,8 @@ class Found:
     """The lines of each key that let nobody in."""
     ports_in_vain: dict[int, list[PortLine]] = field(default_factory=dict)
     """The lines that name a port in `permitlisten=`, and do not keep it."""
+    unclear: list[Unclear] = field(default_factory=list)
+    """The files whose keys are perhaps not the identities that their author means."""
     authorities: Authorities = field(default_factory=Authorities)
     revoked: Revocations | None = NOTHING_REVOKED
     """None: the list cannot be read, so that nobody may log in."""
@@ -111,6 +121,7 @@ def _read_once(paths: AccessPaths, listing: Listing) -> Found:
         ports_in(lines.items()),
         shut,
         ports_in_vain(lines.items(), shut),
+        reading.unclear,
         reading.authorities,
         revoked,
         unreadable,
@@ -125,6 +136,7 @@ class _Reading:
     authorities: Authorities
     lines: dict[Fingerprint, list[KeyLine]] = field(default_factory=dict)
     shut: dict[Fingerprint, list[ShutLine]] = field(default_factory=dict)
+    unclear: list[Unclear] = field(default_factory=list)
     revoked: Revocations | None = None
 
     def read(self, stamp: Stamp) -> None:
@@ -159,27 +171,46 @@ class _Reading:
     def _keys(self, stamp: Stamp, text: str) -> None:
         keys, bad = parse_file(text, THIS_HOST)
         self._tell(stamp, bad)
-        for each in bad:
-            self._shut(stamp, each.number, each.key, each.why)
-        for number, body in disabled_lines(text):
-            self._shut(stamp, number, shut_key(body), "")
+        shut = [(each.number, each.key, each.why) for each in bad if each.key is not None]
+        shut += [(number, dead, "") for number, body in disabled_lines(text) if (dead := shut_key(body)) is not None]
+        name = self._name(stamp, [key for _, key in keys], [dead for _, dead, _ in shut])
+        for number, dead, why in shut:
+            self._shut(KeyLine(dead.name or name, NO_OPTIONS, stamp.user, str(stamp.path), number), dead, why)
         for number, key in keys:
             if stamp.user is not None and key.name is not None:
-                self.rejected.append(Rejected(stamp.path, number, _NAME_OF_ANOTHER, _NAME_OF_ANOTHER))
-                shut = ShutKey(key.algorithm, key.fingerprint, None, ())
-                self._shut(stamp, number, shut, _NAME_OF_ANOTHER)
+                self.rejected.append(Rejected(stamp.path, number, NAME_OF_ANOTHER, NAME_OF_ANOTHER))
+                dead = ShutKey(key.algorithm, key.fingerprint)
+                self._shut(KeyLine(None, NO_OPTIONS, stamp.user, str(stamp.path), number), dead, NAME_OF_ANOTHER)
             elif key.options.cert_authority:
                 self.authorities.add_line(
                     key.fingerprint, KeyLine(None, key.options, stamp.user, str(stamp.path), number)
                 )
             else:
-                line = KeyLine(key.name or stamp.name, key.options, stamp.user, str(stamp.path), number)
+                line = KeyLine(key.name or name, key.options, stamp.user, str(stamp.path), number)
                 self.lines.setdefault(key.fingerprint, []).append(line)
 
-    def _shut(self, stamp: Stamp, number: int, key: ShutKey | None, why: str) -> None:
-        if key is not None:
-            line = KeyLine(key.name or stamp.name, NO_OPTIONS, stamp.user, str(stamp.path), number)
-            self.shut.setdefault(key.fingerprint, []).append(ShutLine(key, line, why))
+    def _name(self, stamp: Stamp, keys: Sequence[AuthorizedKey], shut: Sequence[ShutKey]) -> str | None:
+        """The identity name of the keys of a file without `name=`."""
+        if stamp.name is None:
+            return None
+        unnamed = unnamed_keys(keys, shut)
+        name = stamp.name_for(len(unnamed))
+        if name is None:
+            why = (
+                f"its name names none of its {len(unnamed)} keys without name=, which are an identity each: write "
+                f"name= into the comment of each line, or call the file {stamp.name}{SEVERAL_KEYS} if all are of {stamp.name}"
+            )
+            self.unclear.append(Unclear(stamp.path, why))
+        elif (ports := [each for each in unnamed.values() if each]) and not set.intersection(*ports):
+            why = (
+                f"its {len(unnamed)} keys are one identity, {name}, and name no port in common (permitlisten=): if they are "
+                "of several machines, write name= into the comment of each line"
+            )
+            self.unclear.append(Unclear(stamp.path, why))
+        return name
+
+    def _shut(self, line: KeyLine, key: ShutKey, why: str) -> None:
+        self.shut.setdefault(key.fingerprint, []).append(ShutLine(key, line, why))
 
     def _cas(self, stamp: Stamp, text: str) -> None:
         keys, bad = parse_ca_file(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ferry.errors import StartupError
-from ferry.protocol.authorized_keys import name_of_file
+from ferry.protocol.authorized_keys import SEVERAL_KEYS, name_of_file
 from ferry.protocol.key_paths import AccessPaths, KeyPath, Role
 
 _MEANWHILE: Final = "until then its keys do not log in, and those who are here stay"
@@ -42,9 +42,15 @@ class Stamp(NamedTuple):
     ctime_ns: int
     size: int
     name: str | None
-    """The identity name of keys without `name=`: the file's own, if it is in a folder of keys."""
+    """The file's own, if it is in a folder of keys (`name_for`)."""
     user: str | None
     """The login name that its lines are for; None: any."""
+
+    def name_for(self, unnamed: int) -> str | None:
+        """The identity name of its keys without `name=`, of which it has `unnamed` different ones. Several are one
+        identity only where the operator has called the file so (`ann.keys`): a file of a whole fleet, put into the folder,
+        must not make one identity of all machines."""
+        return self.name if unnamed <= 1 or self.path.suffix == SEVERAL_KEYS else None
 
 
 class Rejected(NamedTuple):
@@ -63,6 +69,14 @@ class Rejected(NamedTuple):
     def __str__(self) -> str:
         """The error for people who may read the file."""
         return f"{self.path}{f', line {self.line}' if self.line else ''}: {self.why}"
+
+
+class Unclear(NamedTuple):
+    """A file that counts, perhaps not as its author means."""
+
+    path: Path
+    why: str
+    """Without any text of its lines."""
 
 
 def whole(path: Path, why: str, *, unread: bool = False) -> Rejected:
