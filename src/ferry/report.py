@@ -17,7 +17,8 @@ change and whose `str` is shown; texts from the network are escaped by the obser
         listens on loopback addresses and was asked for another: why; rule: of the policy)
     tunnel.closed (tunnel, connection, address, kind, reason, seconds, up, down)
     tunnel.refused (connection, identity, asked, code, detail, rule: only where a line of a key file, a setting with
-        sshd's name or the policy decided)
+        sshd's name or the policy decided), reach.refused (the same, asked: the target), request.refused (the same, asked: a
+        feature that Ferry lacks, such as sftp, -w or -X)
     reach.opened (connection, target, rule: of the policy), reach.failed (the same, reason), reach.closed (the same,
         seconds, up, down): a client's -L, -D, -J or -W to a tunnel
     tunnel.takeover (address, connection, previous)

@@ -87,20 +87,25 @@ def test_a_record_for_each_refusal(
     owner = gateway.ssh(tmp_path, web_1)
     assert owner.run("-R", "admin:80:localhost:9").code == 1
     owner.run("-W", "other:22")
-    until(lambda: len(records(gateway, "--outcome", "refused")) == 3)
+    owner.run("-s", words="sftp")
+    owner.run("-w", "any:any", words="ls")
+    until(lambda: len(records(gateway, "--outcome", "refused")) == 5)
     refused = records(gateway, "--outcome", "refused")
-    assert kinds(refused) == [("login", "refused"), ("forward", "refused"), ("reach", "refused")]
+    assert kinds(refused) == [(kind, "refused") for kind in ("login", "forward", "reach", "request", "request")]
+    assert [(record["what"], record["detail"].split(":")[0]) for record in refused[3:]] == [
+        ("sftp", "unknown_form"), ("-w", "unknown_form"),
+    ]  # fmt: skip
     assert (refused[0]["key"], refused[0]["detail"]) == (fingerprint(stranger), "a key that is in no file")
     assert refused[1]["what"] == "-R admin:80"
     assert refused[1]["detail"].startswith("reserved_name: ")
-    assert refused[2]["what"].endswith(" other:22")
+    assert (refused[2]["what"], refused[2]["detail"].split(":")[0]) == ("other:22", "no_such_alias")
     assert all(record["identity"] == "web-1" for record in refused[1:])
     seen = gateway.log_lines
     keys.write_text(f'from="192.0.2.1" {keys.read_text()}')
     gateway.event('"keys.loaded"', after=seen)
     assert "Permission denied" in owner.run().err
-    until(lambda: len(records(gateway, "--outcome", "refused")) == 5)
-    denied, ended = records(gateway, "--outcome", "refused")[3:]
+    until(lambda: len(records(gateway, "--outcome", "refused")) == 7)
+    denied, ended = records(gateway, "--outcome", "refused")[5:]
     assert (denied["kind"], denied["key"], denied["rule"]) == ("login", fingerprint(web_1), f"{keys}, line 1: from")
     assert (ended["kind"], ended["detail"]) == ("login", "offered no acceptable key")
 

@@ -134,8 +134,8 @@ def test_who_is_not_named_learns_nothing_of_a_port(fleet: Fleet) -> None:
         said.append(ended.err.replace(str(port), "N").splitlines()[-2:])
     assert said[0] == said[1]
     assert "administratively prohibited: no port N here for you: `ssh -p" in said[0][0]
-    refused = fleet.gateway.event(f'"tunnel.refused".*no_such_port.*port {fleet.port}, which belongs')
-    assert refused["asked"] == f"-J {fleet.port}"
+    refused = fleet.gateway.event(f'"reach.refused".*no_such_port.*port {fleet.port}, which belongs')
+    assert refused["asked"] == f"localhost:{fleet.port}"
 
 
 def test_everything_in_one_command(fleet: Fleet, origin: Origin, free_port: int) -> None:

@@ -101,8 +101,12 @@ def test_what_an_identity_is_called(stage: Stage, who: Identity, called: str) ->
             {"kind": "forward", "outcome": "refused", "what": "-R 80", "detail": "key_listen: no", "rule": "/k, line 3: permitlisten"},
         ),
         (
-            "tunnel.refused", {"asked": "-J x:22", "code": "no_such_alias", "detail": "no"},
-            {"kind": "reach", "outcome": "refused", "what": "-J x:22", "detail": "no_such_alias: no", **RULE},
+            "reach.refused", {"asked": "x:22", "code": "no_such_alias", "detail": "no"},
+            {"kind": "reach", "outcome": "refused", "what": "x:22", "detail": "no_such_alias: no", **RULE},
+        ),
+        (
+            "request.refused", {"asked": "sftp", "code": "unknown_form", "detail": "no files"},
+            {"kind": "request", "outcome": "refused", "what": "sftp", "detail": "unknown_form: no files", **RULE},
         ),
         ("tunnel.takeover", {"address": "blog", "previous": "c0"}, {"kind": "takeover", "outcome": "ok", "what": "blog", "detail": "from connection c0", **RULE}),
         (

@@ -91,7 +91,9 @@ def attacked(tmp_path: Path, rates: LogRates = AS_SHIPPED, level: LevelName = "i
 
 PEER_CAUSES: dict[str, Callable[[int], dict[str, object]]] = {
     "edge.refused": lambda n: {"edge": "http", "status": 503, "peer": f"192.0.2.1:{n}", "reason": "too many" * 60},
-    "tunnel.refused": lambda _: {"connection": "s1", "asked": "-X", "code": "unknown_form", "detail": "no windows"},
+    "tunnel.refused": lambda _: {"connection": "s1", "asked": "-R 80", "code": "taken", "detail": "another has it"},
+    "reach.refused": lambda _: {"connection": "s1", "asked": "x:22", "code": "no_such_alias", "detail": "not here"},
+    "request.refused": lambda _: {"connection": "s1", "asked": "-X", "code": "unknown_form", "detail": "no windows"},
     "channel.failed": lambda _: {"tunnel": "t1", "failure": "refused"},
     "handshake.ended": lambda _: {"peer": "192.0.2.1", "seconds": 0.1, "outcome": "failed"},
     "connection.opened": lambda n: {"connection": f"s{n}", "identity": "me", "peer": f"192.0.2.1:{n}"},

@@ -1,4 +1,4 @@
-"""Forwards as people type them, for `ssh gw explain`."""
+"""Forwards as people type them: `ssh gw explain` reads them, and refusals name them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
 from ferry.protocol.socket_path import SOCKET_PORT
-from ferry.protocol.typed_forward import EXAMPLE, TypedForward, parse_typed
+from ferry.protocol.typed_forward import EXAMPLE, TypedForward, kept_request, kept_target, parse_typed, shown_request
 
 
 @pytest.mark.parametrize(
@@ -80,3 +80,24 @@ def test_what_is_no_forward_is_told_what_to_write(typed: str, why: str) -> None:
 def test_any_words_are_a_forward_or_a_mistake(words: list[str]) -> None:
     with suppress(InvalidInput):
         assert isinstance(parse_typed(words), TypedForward)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "shown", "kept", "target"),
+    [
+        (b"", 80, "-R 80", "-R 80", ":80"),
+        (b"localhost", 80, "-R 80", "-R 80", "localhost:80"),
+        (b"web-1", 22, "-R web-1:22", "-R web-1:22", "web-1:22"),
+        (b"::1", 22, "-R ::1:22", "-R ::1:22", "[::1]:22"),
+        (b"[::1]", 22, "-R [::1]:22", "-R [::1]:22", "[::1]:22"),
+        (b"ann:secret@x", 22, "-R ann:secret@x:22", "-R (12 bytes):22", "(12 bytes):22"),
+        (b"\xff\x1b", 22, "-R \\xff\\x1b:22", "-R (2 bytes):22", "(2 bytes):22"),
+        (b"/tmp/x", SOCKET_PORT, "-R /tmp/x", "-R PATH", "PATH"),
+    ],
+)
+def test_what_is_shown_and_what_is_kept(host: bytes, port: int, shown: str, kept: str, target: str) -> None:
+    assert (shown_request(host, port), kept_request(host, port), kept_target(host, port)) == (shown, kept, target)
+
+
+def test_what_is_kept_is_bounded() -> None:
+    assert len(kept_target(b"x" * 5000, 22)) < 100

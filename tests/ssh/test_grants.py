@@ -164,7 +164,7 @@ async def test_no_stream_opens_for_a_client_that_policy_refuses(
         with pytest.raises(asyncssh.ChannelOpenError, match="you may not come in"):
             await client.connection.open_connection(host, port)
         await untouched(client, tunnel)
-        (told,) = inside.said("tunnel.refused")
+        (told,) = inside.said("reach.refused")
         assert (told["code"], told["detail"]) == ("barred", "barred here")
         barred.identity = None
         opening = asyncio.ensure_future(client.connection.open_connection(host, port))

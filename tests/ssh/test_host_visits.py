@@ -171,7 +171,7 @@ async def test_a_name_that_leads_inside_is_refused_and_the_address_is_in_the_log
         assert (
             text == "the gateway does not connect there by this name: its operator can allow the address by its number"
         )
-        told = made.inside.said("tunnel.refused")[-1]
+        told = made.inside.said("reach.refused")[-1]
         assert told["code"] == "target_address"
         assert f"db.example leads to {ip_address(address)}, which is " in told["detail"]
         assert made.visitors == []
@@ -186,7 +186,7 @@ async def test_an_unknown_name_and_a_closed_port_are_failures_to_connect(
         assert await made.refused("gone.example", 80) == (OPEN_CONNECT_FAILED, "the gateway knows no host of that name")
         code, text = await made.refused("127.0.0.1", free_port)
         assert (code, text) == (OPEN_CONNECT_FAILED, "the host cannot be reached from the gateway")
-        details = [told["detail"] for told in made.inside.said("tunnel.refused")]
+        details = [told["detail"] for told in made.inside.said("reach.refused")]
         assert details[0] == "gone.example: [Errno -2] Name or service not known"
         assert f"127.0.0.1:{free_port}: " in details[1]
 

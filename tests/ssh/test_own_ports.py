@@ -184,7 +184,7 @@ async def test_a_port_that_leads_to_itself_loops_a_few_times_only(key: Path) -> 
             await opened(client, port)
         assert refused.value.code == OPEN_RESOURCE_SHORTAGE
         assert "serves 8 connections already" in refused.value.reason
-        assert inside.said("tunnel.refused")[-1]["code"] == "own_port"
+        assert inside.said("reach.refused")[-1]["code"] == "own_port"
         await opened(own, port)
         assert await client.forward(b"laptop", 22)
         await inside.let_through()

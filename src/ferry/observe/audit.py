@@ -259,10 +259,12 @@ def _denied_key(said: Said) -> AuditRecord:
     return record._replace(peer=said.text("peer"), key=said.text("key"))
 
 
-def _refused(said: Said) -> AuditRecord:
-    asked = said.text("asked")
-    kind = Kind.FORWARD if asked.startswith("-R") else Kind.REACH
-    return said.record(kind, Outcome.REFUSED, what=asked, detail=f"{said.text('code')}: {said.text('detail')}")
+def _refused(kind: Kind) -> Make:
+    def make(said: Said) -> AuditRecord:
+        detail = f"{said.text('code')}: {said.text('detail')}"
+        return said.record(kind, Outcome.REFUSED, what=said.text("asked"), detail=detail)
+
+    return make
 
 
 def _takeover(said: Said) -> AuditRecord:
@@ -363,7 +365,9 @@ _CLIENTS: Final[Mapping[str, Make]] = MappingProxyType(
         "connection.closed": lambda said: said.ended(Kind.LOGIN),
         "tunnel.opened": lambda said: said.record(Kind.FORWARD, Outcome.OK, what=said.text("address")),
         "tunnel.closed": lambda said: said.ended(Kind.FORWARD, what=said.text("address")),
-        "tunnel.refused": _refused,
+        "tunnel.refused": _refused(Kind.FORWARD),
+        "reach.refused": _refused(Kind.REACH),
+        "request.refused": _refused(Kind.REQUEST),
         "tunnel.takeover": _takeover,
         "name.reserved": _of_name(Outcome.OK),
         "name.freed": _of_name(Outcome.ENDED),

@@ -24,7 +24,10 @@ from .levels import LEVELS, level_name
 from .texts import safe_fields
 
 FREQUENT: Final = frozenset(
-    {"visit", "handshake.ended", "edge.refused", "channel.failed", "tunnel.refused", "host.opened", "host.closed"}
+    {
+        *("visit", "handshake.ended", "edge.refused", "channel.failed", "host.opened", "host.closed"),
+        *("tunnel.refused", "reach.refused", "request.refused"),
+    }
 )
 
 

@@ -17,6 +17,8 @@ LEVELS: Final[Mapping[str, int]] = MappingProxyType(
         "handshake.started": logging.DEBUG,
         "connection.opened": logging.INFO,
         "connection.closed": logging.INFO,
+        "reach.refused": logging.INFO,
+        "request.refused": logging.INFO,
         "reach.opened": logging.DEBUG,
         "reach.failed": logging.DEBUG,
         "reach.closed": logging.DEBUG,

@@ -68,7 +68,9 @@ class Metrics:
             "host.closed": lambda _: self.hosts.move(by=-1),
             "tunnel.opened": self._tunnel_opened,
             "tunnel.closed": lambda f: self.tunnels.move(str(f["kind"]), by=-1),
-            "tunnel.refused": lambda f: self.refusals.add(str(f["code"])),
+            "tunnel.refused": self._refused,
+            "reach.refused": self._refused,
+            "request.refused": self._refused,
             "tunnel.takeover": lambda _: self.takeovers.add(),
             "channel.opened": lambda _: self.channels.add(),
             "channel.failed": lambda f: self.channel_failures.add(str(f["failure"])),
@@ -91,7 +93,10 @@ class Metrics:
             r, "ferry_takeovers_total", "Tunnels that a newer connection of the same identity took over."
         )
         self.refusals = EventCounter(
-            r, "ferry_refusals_total", "Refused forward requests, by the reason's code.", ("reason",)
+            r,
+            "ferry_refusals_total",
+            "Refused forwards, connections through the gateway, and other requests, by the reason's code.",
+            ("reason",),
         )
 
     def _visits(self, r: Families) -> None:
@@ -215,6 +220,9 @@ class Metrics:
     def _connection_opened(self, _fields: Fields) -> None:
         self.connections.move(by=1)
         self.connects.add()
+
+    def _refused(self, fields: Fields) -> None:
+        self.refusals.add(str(fields["code"]))
 
     def _tunnel_opened(self, fields: Fields) -> None:
         kind = str(fields["kind"])

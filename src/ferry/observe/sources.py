@@ -14,6 +14,8 @@ CAUSED_BY: Final[Mapping[str, str]] = MappingProxyType(
         "handshake.ended": "peer",
         "address.blocked": "address",
         "connection.opened": "peer",
+        "reach.refused": "connection",
+        "request.refused": "connection",
         "reach.opened": "connection",
         "reach.failed": "connection",
         "reach.closed": "connection",

@@ -46,6 +46,8 @@ class Kind(enum.StrEnum):
     """An address was reserved for an identity (`ok`), or given back (`ended`)."""
     REACH = "reach"
     """A connection through the gateway has begun (`ok`), was refused, or has ended (`ended`)."""
+    REQUEST = "request"
+    """A feature that Ferry lacks was asked for, and refused: `sftp`, `-w`, `-X`, `-A`."""
     CONFIG = "config"
     """The configuration was read again."""
     KEYS = "keys"

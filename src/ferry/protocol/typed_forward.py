@@ -1,4 +1,5 @@
-"""Reads a forward as people type it, for `ssh gw explain`: what stock ssh would ask the gateway for (ssh(1), readconf.c).
+"""Forwards as people type them. `parse_typed` reads one, for `ssh gw explain`: what stock ssh would ask the gateway for
+(ssh(1), readconf.c). `shown_request` is its inverse.
 
 -R 22080:localhost:3000      ('localhost', 22080), as ssh sends without a bind address
 -R blog:80:localhost:3000    ('blog', 80)
@@ -19,6 +20,7 @@ from ferry.names import printable, typed_name
 
 from .socket_path import SOCKET_PORT
 
+_HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
 _FIELD: Final = re.compile(r"\[([^\]]*)\]|([^:]*)")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _COUNTS: Final = {"-R": (1, 2, 3, 4), "-L": (3, 4), "-W": (2,)}
@@ -40,6 +42,32 @@ class TypedForward(NamedTuple):
 
     def __str__(self) -> str:
         return self.typed
+
+
+def shown_request(host: bytes, port: int) -> str:
+    """A request for a forward as typed, as far as the gateway sees it: `-R blog:80`, `-R 80`."""
+    text = printable(host.decode("utf-8", "backslashreplace"), 80)
+    if port == SOCKET_PORT:
+        return f"-R {text}"
+    return f"-R {port}" if text in ("", "localhost") else f"-R {text}:{port}"
+
+
+def kept_request(host: bytes, port: int) -> str:
+    """`shown_request` for the log and for remembered refusals. It omits an invalid host, such as `user:password@name`, and
+    the path of a socket."""
+    return "-R PATH" if port == SOCKET_PORT else shown_request(_kept_host(host), port)
+
+
+def kept_target(host: bytes, port: int) -> str:
+    """The target of an open, for the log: `web-1:22`. It omits what `kept_request` omits."""
+    if port == SOCKET_PORT:
+        return "PATH"
+    text = _kept_host(host).decode("ascii")
+    return f"[{text}]:{port}" if ":" in text and not text.startswith("[") else f"{printable(text, 80)}:{port}"
+
+
+def _kept_host(host: bytes) -> bytes:
+    return host if _HOST.fullmatch(host) else f"({len(host)} bytes)".encode()
 
 
 def parse_typed(words: Sequence[str]) -> TypedForward:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
 
@@ -20,8 +19,7 @@ from ferry.policy.allowance import Allowance
 from ferry.policy.keys import KeyLine
 from ferry.policy.several_keys import entry_refusal
 from ferry.policy.sshd import SshdOptions, SshdRules, Who
-from ferry.protocol.socket_path import SOCKET_PORT
-from ferry.protocol.typed_forward import TypedForward
+from ferry.protocol.typed_forward import TypedForward, kept_request, kept_target, shown_request
 from ferry.report import Report
 from ferry.visits import Visit
 
@@ -46,7 +44,6 @@ from .wire.requests import Answered, Opened
 from .wire.session_channel import SessionChannel
 
 _NO_SESSIONS: Final = "the operator lets you open no sessions (MaxSessions 0): forwards work with ssh -N"
-_HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
 
 
 class ShownInForce(NoticesInForce, Protocol):
@@ -227,11 +224,8 @@ class Client:
 
     def form_refused(self, asked: str, why: str, *, kept: str = "") -> None:
         """Refuse a feature that Ferry lacks. `asked` is the text as typed; the log and `ssh gw` show `kept`."""
-        self._form_refused(asked, why, kept)
-
-    def _form_refused(self, asked: str, why: str, kept: str) -> RefusedForward:
         asked = printable(asked, 80)
-        return self._refused(Refusal(why, code="unknown_form"), asked=asked, kept=kept or asked)
+        self._refused("request.refused", Refusal(why, code="unknown_form"), asked=asked, kept=kept or asked)
 
     def session_requested(self) -> Opened:
         """The channel and the session for a request. Raises ChannelOpenError if there are too many."""
@@ -251,7 +245,7 @@ class Client:
 
     def open_denied(self, host: bytes, port: int, refusal: Refusal) -> None:
         """Tell the log and the person that a `direct-tcpip` open was denied."""
-        self._report_refused(refusal, kept_request(host, port).replace("-R", "-J", 1))
+        self._report_refused("reach.refused", refusal, kept_target(host, port))
         self.open_refused(host, port, refusal.public)
 
     def open_refused(self, host: bytes, port: int, why: str) -> None:
@@ -270,12 +264,13 @@ class Client:
 
     def forward_refused(self, refusal: Refusal, host: bytes, port: int) -> RefusedForward:
         """The gateway refuses a forward; the answer follows. Returns the refusal as its sessions show it."""
-        return self._refused(refusal, asked=shown_request(host, port), kept=kept_request(host, port))
+        asked, kept = shown_request(host, port), kept_request(host, port)
+        return self._refused("tunnel.refused", refusal, asked=asked, kept=kept)
 
-    def _refused(self, refusal: Refusal, *, asked: str, kept: str) -> RefusedForward:
-        """Report a refusal. Its sessions show the request as `asked`; the log and `ssh gw` show `kept`."""
+    def _refused(self, event: str, refusal: Refusal, *, asked: str, kept: str) -> RefusedForward:
+        """Report a refusal as `event`. Its sessions show the request as `asked`; the log and `ssh gw` show `kept`."""
         now = self._server.clock.now()
-        self._report_refused(refusal, kept)
+        self._report_refused(event, refusal, kept)
         self._server.refusals.remember(self.identity.id, RefusedForward(kept, refusal.kept, refusal.code, now))
         told = RefusedForward(asked, refusal.public, refusal.code, now, refusal.retry_after)
         self.requests.refused(told)
@@ -298,9 +293,9 @@ class Client:
         self.refusals_seen()
         self.close(reasons)
 
-    def _report_refused(self, refusal: Refusal, kept: str) -> None:
+    def _report_refused(self, event: str, refusal: Refusal, kept: str) -> None:
         self._report(
-            "tunnel.refused",
+            event,
             connection=self.id,
             identity=str(self.identity),
             asked=kept,
@@ -471,19 +466,3 @@ class Client:
         self.requests.close()
         self.end_reason = self.end_reason or (printable(str(error)) if error else "the client disconnected")
         self._tunnels.close_all_of(self, self.end_reason, cut=False)
-
-
-def shown_request(host: bytes, port: int) -> str:
-    """A forward request as typed, as far as the gateway sees it: `-R blog:80`, `-R 80`."""
-    text = printable(host.decode("utf-8", "backslashreplace"), 80)
-    if port == SOCKET_PORT:
-        return f"-R {text}"
-    return f"-R {port}" if text in ("", "localhost") else f"-R {text}:{port}"
-
-
-def kept_request(host: bytes, port: int) -> str:
-    """`shown_request` for the log and for remembered refusals. It omits an invalid host, such as `user:password@name`, and
-    the path of a socket."""
-    if port == SOCKET_PORT:
-        return "-R PATH"
-    return shown_request(host if _HOST.fullmatch(host) else f"({len(host)} bytes)".encode(), port)
