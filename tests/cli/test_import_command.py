@@ -41,6 +41,7 @@ PrintMotd no
 Ciphers aes256-gcm@openssh.com
 TrustedUserCAKeys /etc/ssh/ca.pub
 UseDNS yes
+StrictModes no
 Match User tunnel
     AllowTcpForwarding remote
     PermitListen localhost:21009
@@ -76,6 +77,7 @@ def test_a_typical_file(tmp_path: Path) -> None:
     assert (config.ssh.handshakes, config.ssh.handshakes_per_network) == (300, 20)
     assert (config.access.mode, config.access.keys) == ("keys", [Path("/etc/ssh/keys/%u")])
     assert config.access.use_dns
+    assert not config.sshd.strict_modes
     assert config.limits.exempt[-1] == "10.0.0.0/8"
     assert config.tcp.ranges == [
         TcpRange(first=21001, last=21002, listen="loopback"),
@@ -85,13 +87,13 @@ def test_a_typical_file(tmp_path: Path) -> None:
     assert config.sshd.permit_listen == ["localhost:21001", "localhost:21002", "21004"]
     (match,) = config.sshd.match
     assert (match.user, match.allow_tcp_forwarding, match.permit_listen) == (["tunnel"], "remote", ["localhost:21009"])
-    assert '[[sshd.match]]  # Match User tunnel, line 20\nuser = ["tunnel"]\n' in ran.out
+    assert '[[sshd.match]]  # Match User tunnel, line 21\nuser = ["tunnel"]\n' in ran.out
     assert "AllowTcpForwarding" not in ran.said
     assert "PermitListen" not in ran.said
     assert config.log.level == "info"
     assert 'keepalive_interval = "15s"  # ClientAliveInterval, line 10\n' in ran.out
     assert "X11Forwarding (line 15), PrintMotd (line 16): Ferry has no shells, files or desktops" in ran.said
-    assert "Match User tunnel (line 20): it carries over, but a client of Ferry chooses its login name" in ran.said
+    assert "Match User tunnel (line 21): it carries over, but a client of Ferry chooses its login name" in ran.said
     assert "Ciphers (line 17): Ferry offers its own list" in ran.said
     assert config.access.trusted_ca_keys == [Path("/etc/ssh/ca.pub")]
     assert "files of each account (.ssh/authorized_keys): name them in access.keys, as in /home/%u/" in ran.said

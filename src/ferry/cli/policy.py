@@ -216,7 +216,6 @@ class _Asking:
     ) -> None:
         from ferry.gateway.wiring import rules_of, sshd_rules_of
         from ferry.policy.explained import Settings
-        from ferry.protocol.key_paths import AccessPaths
         from ferry.ssh.access_lines import read_access
 
         self._book = book if book is None or address else book.from_anywhere()
@@ -226,7 +225,7 @@ class _Asking:
         self._address = address
         self._now = now
         self._any_key = config.access.mode == "anyone"
-        access = None if self._any_key else read_access(AccessPaths(tuple(config.access.keys)))
+        access = None if self._any_key else read_access(config.access_paths)
         self._keys = {} if access is None else access.lines
         ports = {} if access is None else access.ports
         self._settings = Settings(self._book, rules_of(config), sshd_rules_of(config, self._book), ports, user)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
@@ -443,6 +444,11 @@ class Config(Section):
     def https_port(self) -> int | None:
         """The port to print in https:// URLs; None where HTTPS is off."""
         return self.https.advertised_port or (self.https.listen[0].port if self.https.listen else None)
+
+    @property
+    def access_paths(self) -> AccessPaths:
+        """The files that say who may log in."""
+        return replace(self.access.paths, strict_beside=self.state if self.sshd.strict_modes else None)
 
     def urls(self, trusted: Callable[[str], bool]) -> Urls:
         """The writer of addresses for people. `trusted` tells whether browsers trust the certificate of a hostname."""

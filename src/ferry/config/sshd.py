@@ -192,6 +192,10 @@ class Sshd(Keywords):
         None,
         description="Folder of Unix sockets, in which each identity has a folder: `/run/ferry/sockets/web-1/x.sock`. It belongs to the gateway's user, and is not the state folder.",
     )
+    strict_modes: Truth = Field(
+        True,
+        description="Files of keys, CAs and principals count only if nobody but root, the gateway's user and, with `%u`, the account of the login name may write them and the folders on the way to them.",
+    )
     match: list[SshdMatch] = Field(
         default_factory=list,
         description="Blocks `[[sshd.match]]`. A keyword has the value of the first block that the client meets and that sets it; else the one above.",

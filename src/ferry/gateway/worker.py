@@ -288,5 +288,5 @@ async def build_worker(
 
 def access_of(config: Config, report: Report) -> WatchedAccess:
     """The access rules. It reads files, so it blocks. Raises StartupError."""
-    paths = config.access.paths
+    paths = config.access_paths
     return AuthorizedKeys(paths, report, anyone=config.access.mode == "anyone") if any(paths.all()) else Anyone()

@@ -24,6 +24,7 @@ _WORDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "gatewayports": ("yes", "no", "clientspecified"),
         "permittunnel": ("yes", "no", "point-to-point", "ethernet"),
         "streamlocalbindunlink": _FLAG,
+        "strictmodes": _FLAG,
         "tcpkeepalive": _FLAG,
         "usedns": _FLAG,
     }

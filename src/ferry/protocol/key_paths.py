@@ -11,7 +11,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -86,15 +86,19 @@ class AccessPaths:
     """A file, or files for login names."""
     revoked: Path | None = None
     """A file."""
+    strict_beside: Path | None = None
+    """The state folder: its owner and root alone may write the files, or they grant nothing (StrictModes). None: whoever
+    may write them."""
 
     def one_by_one(self) -> Iterator[tuple[Role, Path, AccessPaths]]:
         """Each path alone."""
-        yield from ((Role.KEYS, path, AccessPaths(keys=(path,))) for path in self.keys)
-        yield from ((Role.CAS, path, AccessPaths(trusted_cas=(path,))) for path in self.trusted_cas)
+        none = AccessPaths(strict_beside=self.strict_beside)
+        yield from ((Role.KEYS, path, replace(none, keys=(path,))) for path in self.keys)
+        yield from ((Role.CAS, path, replace(none, trusted_cas=(path,))) for path in self.trusted_cas)
         if self.principals is not None:
-            yield Role.PRINCIPALS, self.principals, AccessPaths(principals=self.principals)
+            yield Role.PRINCIPALS, self.principals, replace(none, principals=self.principals)
         if self.revoked is not None:
-            yield Role.REVOKED, self.revoked, AccessPaths(revoked=self.revoked)
+            yield Role.REVOKED, self.revoked, replace(none, revoked=self.revoked)
 
     def all(self) -> Iterator[tuple[Role, KeyPath]]:
         """All of them, in the order in which their lines decide."""

@@ -119,6 +119,7 @@ DEFAULTS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "persourcepenalties": (),
         "persourcepenaltyexemptlist": ("none",),
         "streamlocalbindunlink": ("no",),
+        "strictmodes": ("yes",),
         "tcpkeepalive": ("yes",),
         "unusedconnectiontimeout": ("none",),
         "usedns": ("no",),

@@ -163,7 +163,7 @@ def _check_keys(config: Config) -> Iterator[Finding]:
     stays = config.sshd.gateway_ports in ("no", "clientspecified")  # -R localhost:PORT is local, in public ranges too
     ranges = () if stays else config.tcp.ranges
     public = [range(each.first, each.last + 1) for each in ranges if each.listen == "public"]
-    for role, path, alone in config.access.paths.one_by_one():
+    for role, path, alone in config.access_paths.one_by_one():
         try:
             found = read_access(alone)  # as the gateway does
         except FerryError as error:

@@ -61,7 +61,7 @@ _WHY: Final[Mapping[str, str]] = MappingProxyType(
             _NO_SHELL,
         ),
         **dict.fromkeys(
-            ("allowgroups", "allowusers", "denygroups", "denyusers", "permitrootlogin", "strictmodes"), _NO_ACCOUNTS
+            ("allowgroups", "allowusers", "denygroups", "denyusers", "permitrootlogin"), _NO_ACCOUNTS
         ),
         **dict.fromkeys(
             (
@@ -103,7 +103,7 @@ _HANDLED: Final = frozenset(
     {
         "addressfamily", "authorizedkeysfile", "clientalivecountmax", "clientaliveinterval", "gatewayports",
         "authorizedprincipalsfile", "listenaddress", "logingracetime", "loglevel", "maxauthtries", "maxstartups",
-        "revokedkeys", "trustedusercakeys",
+        "revokedkeys", "strictmodes", "trustedusercakeys",
         "persourcemaxstartups", "persourcepenalties", "persourcepenaltyexemptlist", "port", "usedns",
         *CARRIED,
     }
@@ -349,6 +349,8 @@ def _key_path(pattern: str) -> Path | None:
 
 def _forwarding(view: View, made: Translation) -> None:
     """The keywords that Ferry has by the same name."""
+    if (strict := view["strictmodes"]).word == "no":
+        made.carry("sshd.strict_modes", False, "strictmodes", strict)
     for keyword, (name, _) in CARRIED.items():
         setting = view[keyword] if keyword in view.settings else None
         if setting is None or not setting.written:

@@ -13,6 +13,8 @@ from ferry.errors import StartupError
 from ferry.protocol.authorized_keys import SEVERAL_KEYS, name_of_file
 from ferry.protocol.key_paths import AccessPaths, KeyPath, Role
 
+from .strict_modes import Writers, writers_beside
+
 _MEANWHILE: Final = "until then its keys do not log in, and those who are here stay"
 NOT_A_FILE: Final = "it is not a file, and is not read: put keys into files, or into files of one folder"
 
@@ -64,7 +66,7 @@ class Rejected(NamedTuple):
     detail: str
     """The error for the log, without any text of the line that may be secret."""
     unread: bool = False
-    """Nobody knows what is in it now: the file or folder cannot be read."""
+    """Nobody knows what the operator has in it now: the file or folder cannot be read, or others could write it."""
 
     def __str__(self) -> str:
         """The error for people who may read the file."""
@@ -101,6 +103,7 @@ class Listing(NamedTuple):
 def listing_of(paths: AccessPaths) -> Listing:
     """The files in `paths`. Blocks."""
     listing = Listing([], [])
+    writers = None if paths.strict_beside is None else writers_beside(paths.strict_beside)
     for role, path in paths.all():
         try:
             files = list(_files_of(role, path))
@@ -108,7 +111,7 @@ def listing_of(paths: AccessPaths) -> Listing:
             listing.rejected.append(failed(path.path, error))
             continue
         for file in files:
-            _look_at(file, listing)
+            _look_at(file, listing, writers)
     return listing
 
 
@@ -143,15 +146,25 @@ def _counts(file: Path) -> bool:
     return not file.name.startswith(".") and not file.name.endswith("~")
 
 
-def _look_at(file: _File, listing: Listing) -> None:
+def _look_at(file: _File, listing: Listing, writers: Writers | None) -> None:
     try:
-        of = file.path.stat()
+        of = file.path.lstat()
+        if is_link := stat.S_ISLNK(of.st_mode):
+            of = file.path.stat()
+        unsafe = None
+        # a list of revoked keys lets nobody in, and without it nobody may log in
+        if writers is not None and stat.S_ISREG(of.st_mode) and file.role is not Role.REVOKED:
+            unsafe = writers.objection(file.path, of, file.user, is_link=is_link)
     except OSError as error:
         is_missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         if file.is_named or not is_missing or file.path.is_symlink():
             listing.rejected.append(failed(file.path, error))
         return  # a missing file has gone since the listing, or is that of a login name without keys: no error
-    if stat.S_ISREG(of.st_mode):
+    if unsafe is not None:
+        rejected = whole(*unsafe, unread=True)
+        if rejected not in listing.rejected[-1:]:  # a folder once, not for each of its files
+            listing.rejected.append(rejected)
+    elif stat.S_ISREG(of.st_mode):
         times = (of.st_mtime_ns, of.st_ctime_ns)
         listing.stamps.append(
             Stamp(file.role, file.path, of.st_dev, of.st_ino, *times, of.st_size, file.name, file.user)
