@@ -42,6 +42,10 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("ssh/session.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
     ("ssh/commands.py", ("e2e/test_sessions_with_ssh.py", "e2e/test_commands.py")),
     (
+        "ssh/display/*.py",
+        ("ssh/test_sessions_in_terminals.py", "ssh/test_sessions_shown.py", "ssh/test_session_bounds.py"),
+    ),
+    (
         "ssh/wire/connection.py",
         (
             "ssh/test_login_requests.py",

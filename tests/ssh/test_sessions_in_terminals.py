@@ -88,7 +88,7 @@ async def test_a_terminal_that_takes_no_escape_sequences_gets_none(
     row, note = lines(session)
     assert re.fullmatch(rb"\d\d:\d\d:\d\dZ 404   5ms GET  /x {43}192\.0\.2\.7", row)
     assert note == b"          an error"
-    for key in (b"?", b"c", b"s", b"p", b"p"):
+    for key in (ANSWER, b"?", b"c", b"s", b"p", b"p"):
         session.send(MSG_CHANNEL_DATA, String(key))
     await stage.settle()
     assert len(lines(session)) == 8 + 3 + 2
@@ -141,6 +141,19 @@ async def test_first_lines_with_a_refusal_are_not_written_again(stage: Stage) ->
     await until(lambda: b"visitors now" in session.said)
     assert session.said.count(b"Forwarding HTTP traffic from http:") == 1
     assert session.complained.startswith(b"Refused -R no_name:80: ")
+
+
+async def test_a_terminal_that_answers_when_its_session_is_about_to_end_gets_no_live_line(key: Path) -> None:
+    """Nothing would erase it, nor restore the window's title."""
+    async with staged(key) as stage:
+        session = await stage.session(terminal=XTERM)
+        for shown in stage.inside.clients[0].sessions:
+            shown.freeze()
+        session.send(MSG_CHANNEL_DATA, String(ANSWER))
+        await stage.settle()
+        await stage.inside.tick()
+        await stage.settle()
+        assert session.said.count(b"\x1b") == 1  # the question
 
 
 async def test_its_answer_is_of_use_once(stage: Stage) -> None:

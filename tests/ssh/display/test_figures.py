@@ -90,7 +90,7 @@ def test_only_the_last_times_count_and_none_of_visits_that_lasted_or_left() -> N
         visited(figures, 200, seconds)
     visited(figures, 101, 3600, lasted=True)
     visited(figures, 0, 30)
-    assert figures.within(99) == 1
+    assert figures.within(100) == 1
 
 
 def test_a_connection_has_no_time_and_no_status() -> None:

@@ -14,6 +14,7 @@ TEXT = st.text(st.sampled_from("abc `{}()-RNssh:"), max_size=200)
 @pytest.mark.parametrize(
     ("text", "lines"),
     [
+        ("", [""]),
         ("short enough", ["short enough"]),
         ("a sentence that is broken", ["a sentence that is", "  broken"]),
         ("  a note below a forward", ["  a note below a", "    forward"]),

@@ -69,7 +69,7 @@ class LastLine:
 
     def redraw_soon(self) -> None:
         """Bring the line and the title up to date."""
-        if self._timer is None and self.is_on and self._may_stand():
+        if self._timer is None and self.is_on:
             loop = asyncio.get_running_loop()
             wait = max(self._written + limits.LIVE_LINE_SECONDS - loop.time(), 0.0)
             self._timer = loop.call_later(wait, self._redraw)
@@ -77,7 +77,7 @@ class LastLine:
     def _redraw(self) -> None:
         self._timer = None
         terminal = self._terminal
-        if terminal is None or not self._may_stand() or not self._out.is_open:
+        if terminal is None or not self._may_stand():
             return
         width = terminal.width - len(_GAP)
         line = terminal.cut(self._text(width), width) + _GAP
@@ -91,6 +91,6 @@ class LastLine:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._terminal is not None and (text := self._screen.left(self._terminal)):
-            self._out.write(text)
+        if self._terminal is not None:
+            self._out.write(self._screen.left(self._terminal))
         self._terminal = None

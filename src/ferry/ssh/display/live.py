@@ -119,8 +119,8 @@ class LiveDisplay(TextDisplay):
         return _KEYS.format(clears=_CLEARS if self._terminal.styled else "")
 
     def _answer(self) -> None:
-        """The terminal is there."""
-        if self._answered or not self._begun or not self._stated.styled:
+        """The terminal is there. Once more it changes nothing."""
+        if not self._begun or not self._stated.styled:
             return
         self._answered = True
         plain = self._keys

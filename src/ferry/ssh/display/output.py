@@ -24,13 +24,28 @@ class OutputChannel(Protocol):
     def write(self, data: bytes, datatype: int | None = None, /) -> None: ...
 
 
+class _NotOpen:
+    """In place of a channel, before there is one."""
+
+    room = 0
+
+    def is_closing(self) -> bool:
+        return True
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def write(self, data: bytes, datatype: int | None = None, /) -> None:
+        """Nobody gets it."""
+
+
 class Output:
     """The text that a session writes."""
 
     __slots__ = ("_channel", "_dropped")
 
     def __init__(self) -> None:
-        self._channel: OutputChannel | None = None
+        self._channel: OutputChannel = _NotOpen()
         self._dropped = 0
 
     def open(self, channel: OutputChannel) -> None:
@@ -38,19 +53,12 @@ class Output:
         self._channel = channel
 
     @property
-    def is_open(self) -> bool:
-        """Whether anybody gets the text."""
-        return self._channel is not None and not self._channel.is_closing()
-
-    @property
     def room(self) -> int:
         """Bytes that would leave at once: nothing waits for the client to read."""
-        return self._channel.room if self._channel is not None and self.is_open else 0
+        return self._channel.room
 
     def takes_line(self) -> bool:
         """Whether one more line may be written. If not, it counts as dropped."""
-        if self._channel is None:
-            return False
         if self._channel.get_write_buffer_size() > limits.SESSION_BACKLOG_BYTES:
             self._dropped += 1
             return False
@@ -63,5 +71,5 @@ class Output:
 
     def write(self, text: str, *, error: bool = False) -> None:
         """Write text to stdout, or to stderr."""
-        if self._channel is not None and self.is_open:
+        if not self._channel.is_closing():
             self._channel.write(text.encode("utf-8", "replace"), EXTENDED_DATA_STDERR if error else None)

@@ -41,7 +41,7 @@ class Screen:
         text = "" if same else f"{self._above(terminal) if self._shown else ''}{terminal.paint(live, Tone.CYAN)}"
         if titled := terminal.has_strings and title != self._title:
             text += f"{'' if self._saved else _SAVE_TITLE}\x1b]2;{title}\x07"
-        if not text or len(text.encode()) > room:
+        if len(text.encode()) > room:
             return ""
         if titled:
             self._title, self._saved = title, True
