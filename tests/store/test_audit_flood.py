@@ -20,7 +20,7 @@ from ferry.observe.audit import Auditor
 from ferry.protocol.audit import AuditRecord, Entry, Kind, Link, Outcome, Proof, prove
 from ferry.report import no_report
 from ferry.store.audit import AuditLog
-from ferry.store.audit_pruning import runs_in, shares, thin
+from ferry.store.audit_pruning import held, runs_in, shares, thin
 from ferry.store.audit_rows import add, all_entries, gaps_of, start_of
 from ferry.store.dialect import Connection
 from ferry.store.engine import Store
@@ -106,6 +106,15 @@ async def test_a_flood_of_new_keys_is_one_flood(store: Store) -> None:
     found = Counter(entry.record.identity for entry in await entries(store))
     assert found["quiet"] == 20
     assert (await proof(store)).fits
+
+
+async def test_every_kind_that_a_client_or_a_stranger_can_cause_has_a_holder(store: Store) -> None:
+    """One record of each kind: those of the operator and of the gateway have none."""
+    records = [AuditRecord(timestamp(NOW), kind, Outcome.OK, str(kind), rule="/k, line 1") for kind in Kind]
+    await store.run(partial(add, records=records, installation="x"))
+    _, found = await store.run(partial(held, after=0, most=100))
+    kept = {"began", "gateway", "config", "keys", "policy", "admin", "gap", "prune", "thin"}
+    assert set(found) == set(Kind) - kept
 
 
 async def test_where_all_have_as_many_the_oldest_are_dropped(store: Store) -> None:

@@ -23,11 +23,12 @@ _ENDS: Final = """
     (SELECT coalesce(sum(events), 0) FROM audit WHERE kind = 'thin' AND upto > (SELECT min(seq) FROM audit))"""
 _YOUNG: Final = "SELECT seq FROM audit WHERE time >= ? ORDER BY seq LIMIT 1"
 _OLDEST: Final = "SELECT seq, hash FROM audit ORDER BY seq LIMIT ?"
-# The third column is who holds a record of what anybody can cause. Those without a line in a key file hold theirs together:
+# The third column is who holds a record: nobody those of the operator and of the gateway itself. Those without a line in a key file hold theirs together:
 # their keys are as many as they like. A sum stands for events without a record, so it does not go with the flood it tells of.
 _NEXT: Final = """
     SELECT seq, hash, CASE
-        WHEN kind NOT IN ('login', 'forward', 'takeover', 'name', 'reach', 'block') OR events IS NOT NULL THEN NULL
+        WHEN kind IN ('began', 'gateway', 'config', 'keys', 'policy', 'admin', 'gap', 'prune', 'thin') THEN NULL
+        WHEN events IS NOT NULL THEN NULL
         WHEN rule = '' OR identity = 'anonymous' THEN '' ELSE identity END
     FROM audit WHERE seq > ? ORDER BY seq LIMIT ?"""
 _BEFORE: Final = """

@@ -27,7 +27,7 @@ name = "all that sshd does without settings"
 who = "*"
 publish.ports = ["*"]
 reach.ports = ["*"]
-reach.hosts = ["127.0.0.1:*", "localhost:*"]
+reach.hosts = ["127.0.0.1:*", "localhost:*", "127.0.0.1:{port}", "localhost:{port}"]
 """
 
 
@@ -165,7 +165,9 @@ def _is_for_user(block: Block) -> bool:
 def configuration(wanted: Wanted, folder: Path) -> dict[str, Any]:
     """The tables of a gateway's configuration, which listens nowhere but for SSH. Its files are in `folder`."""
     policy = folder / "policy.toml"
-    policy.write_text(POLICY)
+    policy.write_text(
+        POLICY.format(port=wanted.port)
+    )  # to a port of its own the gateway wants a rule for that very port
     grace = seconds(wanted.first("LoginGraceTime", "120")) or 0
     return {
         "state": folder / "state",
