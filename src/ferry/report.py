@@ -23,7 +23,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
         seconds, up, down): a client's -L, -D, -J or -W to a tunnel
     tunnel.takeover (address, connection, previous)
     host.opened (connection, identity, asked, address, rule: of the policy), host.closed (the same, seconds, up, down,
-        note): a client's -L, -D, -W or -J to a host of the network
+        note): a client's -L, -D, -W or -J to a host of the network, or to a Unix socket; asked: as the client names it
     channel.opened (tunnel), channel.failed (tunnel, failure)
     visit (visit: a `visits.Visit`, whose parts are shown as the event's fields)
     edge.refused (edge: http|https|tcp, status, peer, reason)

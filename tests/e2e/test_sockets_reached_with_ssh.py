@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Iterator
@@ -11,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from ferry_command import ferry
 from gateway_process import Gateway, gateway_in
 from line_service import LineService, ask
+from looks import until
 from ssh_command import StockSsh, make_key
 
 
@@ -97,6 +100,31 @@ def test_a_socket_that_another_connection_of_the_identity_has_opened(
         with of["ann"].start("-N", "-v", "-L", f"{free_port}:/x.sock") as second:
             second.error_line("Entering interactive session")
             assert ask(free_port, b"hello\n") == b"HELLO\nbye\n"
+
+
+@pytest.mark.parametrize("typed", ["/log.sock", "{root}/ann/log.sock"])
+def test_the_audit_log_names_a_socket_once_and_as_it_was_typed(
+    sockets: tuple[Gateway, Path], of: dict[str, StockSsh], free_port: int, typed: str
+) -> None:
+    gateway, root = sockets
+    seen, path = gateway.log_lines, f"{root}/ann/log.sock"
+    asked = typed.format(root=root)
+    with answering(Path(path)) as service, of["ann"].start("-N", "-v", "-L", f"{free_port}:{asked}") as child:
+        child.error_line("Entering interactive session")
+        with socket.create_connection(("127.0.0.1", free_port), timeout=20) as visitor:
+            service.accept()[0].close()
+            assert visitor.recv(100) == b""
+    closed = gateway.event('"host.closed"', after=seen)
+    assert (closed["asked"], closed["address"]) == (asked, path)
+    connection = str(closed["connection"])
+
+    def records() -> list[dict[str, object]]:
+        told = ferry("audit", "--kind", "reach", "--json", "--state", gateway.state, cwd=gateway.folder).out
+        return [record for record in map(json.loads, told.splitlines()) if record["connection"] == connection]
+
+    until(lambda: len(records()) == 2)
+    what = path if asked == path else f"{asked} at {path}"
+    assert [(record["outcome"], record["what"]) for record in records()] == [("ok", what), ("ended", what)]
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,9 @@ def _of_name(outcome: Outcome) -> Make:
 
 
 def _host(said: Said) -> str:
-    return f"{said.text('asked')} at {said.text('address')}"
+    """A host or a socket as the client has named it, and where it was found, if that is not the same text."""
+    asked, address = said.text("asked"), said.text("address")
+    return asked if asked == address else f"{asked} at {address}"
 
 
 def _reload(said: Said) -> AuditRecord:

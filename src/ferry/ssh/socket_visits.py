@@ -78,5 +78,12 @@ class SocketVisit:
             self._tell("host.closed", seconds=splice.seconds, up=splice.up, down=splice.down, note=note)
 
     def _tell(self, event: str, **more: object) -> None:
-        path, visitor = str(self._grant), self._visitor
-        self._report(event, connection=visitor.id, identity=str(visitor.identity), asked=path, address=path, **more)
+        asked, visitor = self._path.decode("utf-8", "backslashreplace"), self._visitor
+        self._report(
+            event,
+            connection=visitor.id,
+            identity=str(visitor.identity),
+            asked=asked,
+            address=str(self._grant),
+            **more,
+        )
