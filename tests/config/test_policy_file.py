@@ -113,12 +113,16 @@ def test_who_has_no_key_and_who_has_no_name() -> None:
 [[rule]]
 who = ["anonymous", "{KEY}"]
 publish.ports = ["21023"]
+[[rule]]
+who = "*"
+publish.ports = ["21024"]
 [[test]]
 who = "anonymous"
 accept = ["publish 21023"]
+deny = ["publish 21024"]
 [[test]]
 key = "{KEY}"
-accept = ["publish 21023"]
+accept = ["publish 21023", "publish 21024"]
 [[test]]
 key = "SHA256:{"b" * 43}"
 deny = ["publish 21023"]
@@ -131,6 +135,20 @@ def test_a_policy_whose_tests_fail_is_not_loaded(tmp_path: Path) -> None:
     config = Config.model_validate({"access": {"policy": tmp_path / "policy"}})
     with pytest.raises(InvalidInput, match="line 6: the test of web-1 denies 'publish 1', and the rule 'rule 1'"):
         load_policy(config, NOW)
+
+
+def test_a_tag_of_the_configuration_stands_in_the_policy(tmp_path: Path) -> None:
+    (tmp_path / "policy").write_text(WHOLE)
+    match = {"tag": ["fleet", "!staff", "fl*"], "max_sessions": 1}
+    config = {"access": {"policy": tmp_path / "policy"}, "sshd": {"match": [match]}}
+    assert load_policy(Config.model_validate(config), NOW) is not None
+    match["tag"] = ["fleet", "staf", "!people"]
+    with pytest.raises(InvalidInput) as error:
+        load_policy(Config.model_validate(config), NOW)
+    assert str(error.value).split("\n") == [
+        f"{tmp_path}/policy: [tags] has no staf, and sshd.match 1 is for it: did you mean staff?",
+        f'{tmp_path}/policy: [tags] has no people, and sshd.match 1 is for it: write people = ["web-1"] below [tags]',
+    ]
 
 
 def test_a_test_that_fails_says_where_and_which_rule_decided() -> None:
@@ -286,12 +304,15 @@ MISTAKES = {
         ],
     ),
     "sockets": (
-        rule_with('publish.sockets = ["x.sock", "/a/x.sock", "/", "/x y"]\nreach.sockets = "/run/ferry/web-1/*"'),
+        rule_with(
+            f'publish.sockets = ["x.sock", "/a/x.sock", "/", "/x y", "/{"x" * 254}", "*"]\nreach.sockets = "/run/ferry/web-1/*"'
+        ),
         [
             """, line 3: publish.sockets: 'x.sock' is no socket: write "/x.sock", or "*" for all""",
             f", line 3: publish.sockets: '/a/x.sock' {NO_SOCKET}",
             f", line 3: publish.sockets: '/' {NO_SOCKET}",
             f", line 3: publish.sockets: '/x y' {NO_SOCKET}",
+            f", line 3: publish.sockets: '/{'x' * 58}…' {NO_SOCKET}",
             f", line 4: reach.sockets: '/run/ferry/web-1/*' {NO_SOCKET}",
         ],
     ),

@@ -68,6 +68,21 @@ def test_where_streams_may_lead(tmp_path: Path, lines: str, allowed: tuple[Permi
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        '[sshd]\npubkey_accepted_algorithms = ["ssh-ed25519"]\n',
+        "[sshd]\npubkey_accepted_algorithms = []\n",
+        '[sshd]\nallow_streamlocal_forwarding = "no"\n',
+        '[sshd]\nallow_streamlocal_forwarding = "yes"\nstreamlocal_folder = "run"\n',
+        '[access]\nmode = "keys"\nkeys = ["/k"]\n[sshd]\nauthentication_methods = ["publickey,publickey"]\n',
+        '[access]\npolicy = "/p"\n[[sshd.match]]\ntag = ["fleet"]\nmax_sessions = 1\n',
+    ],
+)
+def test_settings_that_go_together(tmp_path: Path, text: str) -> None:
+    assert load(write(tmp_path, f'state = "data"\n{text}'), {}, {}).state == tmp_path / "data"
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
         ("[[sshd.match]]\nmax_sessions = 1\n", 'it is for nobody in particular: write user = ["*"] for all'),

@@ -259,11 +259,29 @@ def gap(**fields: Any) -> list[Entry]:
         (gap(events=2), "records 4 to 6 are missing: 7 follows 3"),
         (gap(events=0, upto=3), "records 4 to 6 are missing: 7 follows 3"),
         (gap(events="3"), "records 4 to 6 are missing: 7 follows 3"),
+        (gap(upto="6"), "records 4 to 6 are missing: 7 follows 3"),
         (gap(kind=Kind.PRUNE), "records 4 to 6 are missing: 7 follows 3"),
     ],
 )
 def test_a_gap_of_another_form_is_none(log: list[Entry], why: str) -> None:
     assert proof_of(log).why.startswith(why)
+
+
+def test_records_that_were_dropped_and_are_there_do_no_harm() -> None:
+    """As in the file of JSON lines, which keeps them."""
+    log = [*TEN, thinned(TEN, 4, 6)[-1]]
+    proof = proof_of(log)
+    assert (proof.why, proof.records) == ("", 11)
+
+
+def test_a_gap_with_another_hash_says_what_is_proved_before_it() -> None:
+    """Behind another gap, or before all records, no record is in doubt."""
+    two = thinned(thinned(TEN, 4, 6), 7, 7)
+    two[-1] = chained(two[-2].link, two[-1].record._replace(what="0" * 64))
+    first = thinned(TEN, 1, 3)
+    first[-1] = chained(first[-2].link, first[-1].record._replace(what="1" * 64))
+    found = [proof_of(log) for log in (two, first)]
+    assert [(proof.wrong, proof.head.seq, proof.records) for proof in found] == [(6, 3, 3), (0, 0, 0)]
 
 
 def test_an_anchor_in_a_gap_proves_nothing_any_more() -> None:

@@ -143,7 +143,7 @@ def test_an_rsa_key_of_a_size_that_may_not_log_in_is_refused_in_its_file(bits: i
         ((b"ecdsa-sha2-nistp256", b"nistp256", b"\2" + bytes(32)), False),
         ((b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", b"\3" + bytes(32), b"ssh:"), False),
         ((b"sk-ecdsa-sha2-nistp256@openssh.com", b"nistp256", b"\4" + bytes(64), b"ssh:"), True),
-        ((b"ssh-ed25519", bytes(32)), True),
+        ((b"ssh-ed25519", bytes(32)), True), ((b"sk-ssh-ed25519@openssh.com", bytes(32), b"ssh:"), True), ((), True),
     ],
 )  # fmt: skip
 def test_a_key_has_one_form(fields: tuple[bytes, ...], *, canonical: bool) -> None:
@@ -226,7 +226,13 @@ def test_the_key_of_a_line_that_lets_nobody_in_is_read(before: str, name: str, p
     assert [bad.key for bad in parse_file(line, KNOWN)[1]] == [key]
 
 
-@pytest.mark.parametrize("line", ["", "rubbish", "ssh-ed25519", "ssh-ed25519 !!!", f"ssh-rsa {ENCODED}", f"x{KEY}"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "rubbish", "ssh-ed25519", "ssh-ed25519 !!!", f"ssh-rsa {ENCODED}", f"x{KEY}", f"ecdsa-sha2-nistp256 {OF_ANOTHER_CURVE}",
+        f"ssh-ed25519 {base64.b64encode(BLOB + bytes(4)).decode()}",
+    ],
+)  # fmt: skip
 def test_a_line_without_a_key_has_none(line: str) -> None:
     assert shut_key(line) is None
 

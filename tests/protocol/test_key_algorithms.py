@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from ferry.errors import InvalidInput
@@ -26,11 +28,18 @@ def test_what_a_list_leaves(text: str, left: set[str]) -> None:
     assert parse_algorithms(text.split(",")) == left
 
 
-@pytest.mark.parametrize("text", ["rsa", "!ssh-rsa", "ssh-ed25519,!rsa-*", "ssh-ed25519,+ssh-rsa", ""])
-def test_what_sshd_refuses_is_refused(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("rsa", "'rsa' is no algorithm of sshd"), ("!ssh-rsa", 'sshd takes no ! here: write "-ssh-rsa" to leave it out'),
+        ("ssh-ed25519,!rsa-*", 'sshd takes no ! here: write "-rsa-*"'), ("", "'' is no algorithm of sshd"),
+        ("ssh-ed25519,+ssh-rsa", "+ stands before the first word alone, for all of them"),
+    ],
+)  # fmt: skip
+def test_what_sshd_refuses_is_refused(text: str, says: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("list")
     file = folder / "sshd_config"
     file.write_text(f'PubkeyAcceptedAlgorithms "{text}"\n')
     assert not starts(file, make_key(folder / "key"))
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput, match=re.escape(says)):
         parse_algorithms(text.split(","))

@@ -43,6 +43,7 @@ from ferry.protocol.typed_forward import EXAMPLE, TypedForward, kept_request, ke
         ("-L /run/local.sock:/db.sock", False, b"/db.sock", SOCKET_PORT),
         ("-L /run/local.sock:web-1:22", False, b"web-1", 22),
         ("-W /db.sock", False, b"/db.sock", SOCKET_PORT),
+        ("-W a/b:22", False, b"a/b", 22),
     ],
 )
 def test_what_stock_ssh_asks_for(typed: str, listens: bool, host: bytes, port: int) -> None:
