@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ferry_command import PROGRAM, Ran, clean_environment, ferry
+from ferry_command import PROGRAM, Ran, clean_environment, ferry, ferry_on_terminal
 from gateway_process import Gateway
 from other_user import NOBODY, give_to_nobody, needs_root, passable_folder
 from ssh_command import fingerprint, make_key
@@ -126,6 +126,19 @@ def test_a_port_in_a_line_that_lets_nobody_in_is_not_given_away(
     assert stopped.json("add", "web-1", public(key), "--listen", "ssh")["ports"] == [
         {"label": "ssh", "port": stopped.first + 4}
     ]
+
+
+def test_the_list_fits_a_terminal_and_names_are_whole(stopped: Stopped, key: Path) -> None:
+    """Options stood there one character a line, and a machine was called `w…`."""
+    options = 'restrict,port-forwarding,permitlisten="localhost:21033",from="192.0.2.0/24",expiry-time="20371231"'
+    stopped.file.write_text(f"{options} {public(key)} name=machine-with-a-long-name\n")
+    command = ("keys", "--config", str(stopped.folder / "ferry.toml"))
+    for columns in (60, 80, 120):
+        shown = ferry_on_terminal(*command, cwd=stopped.folder, columns=columns, extra={"NO_COLOR": "1"}).out
+        lines = shown.splitlines()
+        assert len(lines) <= 6, shown
+        assert "machine-with-a-long-name  SHA256:" in shown
+        assert 'permitlisten="localhost:21033",' in shown
 
 
 def test_lines_with_mistakes_are_noted_beside_the_list(stopped: Stopped, key: Path) -> None:

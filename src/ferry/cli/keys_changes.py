@@ -25,17 +25,18 @@ from .key_file import file_for
 from .key_lines import FileLine, Mistaken, change_lines, lines_in, rewrite
 from .keys_door import Door
 from .keys_texts import Machine, listening
-from .output import Column, age, print_json, print_note, print_table, quiet_pipe, safe
+from .output import age, print_json, print_note, print_table, quiet_pipe, safe
+from .table import Column
 
 _KEY_FILE_BYTES: Final = 64 * limits.KIB
 KEYS: Final = (
-    Column("NAME", most=20),
-    Column("KEY", most=18),
+    Column("NAME", most=40),
+    Column("KEY", least=12, most=18),
     Column("STATE"),
-    Column("PORTS"),
+    Column("PORTS", least=5),
     Column("LAST SEEN"),
-    Column("OPTIONS", whole=True),
-    Column("KEY FILE", optional=True),
+    Column("OPTIONS", below=True),
+    Column("KEY FILE", optional=True, least=16, end=True),
 )
 
 

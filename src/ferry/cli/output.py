@@ -14,7 +14,6 @@ import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Final, TextIO
@@ -24,9 +23,8 @@ from ferry.amounts import span
 from ferry.names import printable
 
 from . import wrapping
+from .table import Column, table
 
-PIPE_WIDTH: Final = 10_000  # columns; wider than any row
-WIDE: Final = 110  # columns of a terminal from which optional columns are shown
 PROSE_WIDTH: Final = 80  # columns of sentences
 _HANG: Final = 4  # columns by which an error goes on to the right of its beginning
 _PLACE: Final = re.compile(r"^(?:ferry: )?(.+?), line [0-9]+", re.MULTILINE)
@@ -34,18 +32,6 @@ _STYLES: Final[Mapping[str, str]] = MappingProxyType(
     {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 )
 _UNWRITTEN: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE)
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table. On a terminal, `optional` columns are left out where it is narrow, `whole` columns fold and are
-    never cut, and a column with `most` is cut at that many characters."""
-
-    title: str
-    right: bool = False
-    whole: bool = False
-    optional: bool = False
-    most: int | None = None
 
 
 def colours() -> bool:
@@ -106,29 +92,10 @@ def _lines(error: str) -> str:
 
 def print_table(columns: Sequence[Column], rows: Sequence[Sequence[object]]) -> None:
     """Rows under their titles, without lines, escaped."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if terminal else PIPE_WIDTH, highlight=False, no_color=not colours())
-    shown = [i for i, column in enumerate(columns) if not (column.optional and console.width < WIDE)]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold" if colours() else "")
-    for i in shown:
-        column = columns[i]
-        table.add_column(
-            column.title,
-            justify="right" if column.right else "left",
-            overflow="fold" if column.whole else "ellipsis",
-            no_wrap=not column.whole,
-            # rich shrinks folded columns only, so the others must leave enough width for them.
-            max_width=column.most if terminal else None,
-        )
-    for row in rows:
-        table.add_row(*(Text(safe(row[i])) for i in shown))
-    with console.capture() as capture:
-        console.print(table)
-    sys.stdout.writelines(line.rstrip() + "\n" for line in capture.get().splitlines())
+    width = wrapping.columns(sys.stdout) if sys.stdout.isatty() else None
+    titles, *lines = table(columns, [[safe(value) for value in row] for row in rows], width)
+    sys.stdout.write(paint(titles, "bold") + "\n")
+    sys.stdout.writelines(f"{line}\n" for line in lines)
 
 
 def folded(text: str, first: str = "", later: str | None = None) -> str:

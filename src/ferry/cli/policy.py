@@ -14,7 +14,8 @@ from ferry.amounts import number
 from ferry.errors import InvalidInput
 
 from .options import JsonOption, Output, OutputOption, source
-from .output import Column, folded, paint, print_json, print_table, quiet_pipe, safe
+from .output import folded, paint, print_json, print_table, quiet_pipe, safe
+from .table import Column
 
 if TYPE_CHECKING:
     from ferry.config.model import Config

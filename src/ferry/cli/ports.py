@@ -11,17 +11,18 @@ from ferry.clock import SystemClock
 from .client import known_fields
 from .keys_door import find_door
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import Column, age, print_json, print_table, quiet_pipe, short_identity
+from .output import age, print_json, print_table, quiet_pipe, short_identity
+from .table import Column
 
 PORTS: Final = (
-    Column("HOST", most=30),
+    Column("HOST", most=40),
     Column("PORT", right=True),
-    Column("LABEL"),
-    Column("HOLDER", most=18),
+    Column("LABEL", least=9),
+    Column("HOLDER", optional=True, least=8, most=18),
     Column("STATE"),
-    Column("SINCE"),
+    Column("SINCE", optional=True),
     Column("KEPT", optional=True),
-    Column("KEY FILE", optional=True),
+    Column("KEY FILE", optional=True, least=16, end=True),
 )
 
 
