@@ -136,36 +136,35 @@ def test_lines_taken_for_writing_are_bounded_too(held_up: tuple[int, int]) -> No
     assert log.close(10)
 
 
-def test_close_gives_up_on_a_stalled_pipe(pipe: tuple[int, int]) -> None:
+@contextlib.contextmanager
+def stalled(pipe: tuple[int, int]) -> Iterator[LogWriter]:
+    """A log with more lines than its pipe takes. At the end they are read, so that the writer's thread ends."""
     fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
     log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
     for number in range(200):
         log.put(event(number, text="x" * 100))
-    assert not log.close(0.05)
-    reader = threading.Thread(target=read_lines, args=(pipe[0],))  # lets the thread end, and the fixture close
+    yield log
+    reader = threading.Thread(target=read_lines, args=(pipe[0],))
     reader.start()
     assert log.close(10)
     os.close(pipe[1])
     reader.join(10)
+
+
+def test_close_gives_up_on_a_stalled_pipe(pipe: tuple[int, int]) -> None:
+    with stalled(pipe) as log:
+        assert not log.close(0.05)
 
 
 def test_as_shipped_a_stalled_pipe_holds_up_the_end_for_two_seconds(pipe: tuple[int, int]) -> None:
     """LOG_CLOSE_SECONDS."""
-    fcntl.fcntl(pipe[1], fcntl.F_SETPIPE_SZ, 4096)
-    log = LogWriter(pipe[1], json_lines(), now=lambda: 0.0)
-    for number in range(200):
-        log.put(event(number, text="x" * 100))
-    closing = threading.Thread(target=log.close, daemon=True)
-    closing.start()
-    closing.join(1.5)
-    assert closing.is_alive()
-    closing.join(5)
-    assert not closing.is_alive()
-    reader = threading.Thread(target=read_lines, args=(pipe[0],))  # lets the writer's thread end
-    reader.start()
-    assert log.close(10)
-    os.close(pipe[1])
-    reader.join(10)
+    with stalled(pipe) as log:
+        closing = threading.Thread(target=log.close, daemon=True)
+        closing.start()
+        closing.join(1.5)
+        assert closing.is_alive()
+        closing.join(5)
+        assert not closing.is_alive()
 
 
 def test_as_shipped_the_number_of_waiting_lines_and_the_size_of_a_batch(pipe: tuple[int, int]) -> None:

@@ -61,6 +61,21 @@ async def opened(client: RawClient, port: int) -> Any:
     return writer
 
 
+@asynccontextmanager
+async def port_of_one_of_two(key: Path) -> AsyncIterator[tuple[Inside, RawClient, RawClient, int]]:
+    """Two connections of one identity. The first one holds a port."""
+    async with (
+        asyncio.timeout(SECONDS),
+        inside_gateway() as inside,
+        inside.client(key) as client,
+        inside.client(key) as own,
+    ):
+        port = inside.ports.loopback[0]
+        assert await client.forward(b"localhost", port)
+        await inside.let_through()
+        yield inside, client, own, port
+
+
 async def test_a_port_is_reached_by_its_identity_alone_and_on_each_of_its_connections(
     key: Path, new_key: Callable[[], Path]
 ) -> None:
@@ -141,15 +156,7 @@ async def test_an_alias_that_is_called_like_a_machine(
 
 
 async def test_a_port_whose_service_closes_without_a_word_gives_no_hint_about_an_alias(key: Path) -> None:
-    async with (
-        asyncio.timeout(SECONDS),
-        inside_gateway() as inside,
-        inside.client(key) as client,
-        inside.client(key) as own,
-    ):
-        port = inside.ports.loopback[0]
-        assert await client.forward(b"localhost", port)
-        await inside.let_through()
+    async with port_of_one_of_two(key) as (inside, client, own, port):
         client.hold_opens()
         session = await open_session(client)
         assert session is not None
@@ -168,15 +175,7 @@ async def test_a_port_whose_service_closes_without_a_word_gives_no_hint_about_an
 
 async def test_a_port_that_leads_to_itself_loops_a_few_times_only(key: Path) -> None:
     """OWN_PORT_STREAMS; another connection of the identity may have more."""
-    async with (
-        asyncio.timeout(SECONDS),
-        inside_gateway() as inside,
-        inside.client(key) as client,
-        inside.client(key) as own,
-    ):
-        port = inside.ports.loopback[0]
-        assert await client.forward(b"localhost", port)
-        await inside.let_through()
+    async with port_of_one_of_two(key) as (inside, client, own, port):
         client.accept_opens()
         for _ in range(limits.OWN_PORT_STREAMS):
             await opened(client, port)
