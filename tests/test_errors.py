@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ferry.errors import Refusal
+from ferry.errors import InvalidInput, Refusal
 
 
 def test_without_a_detail_the_log_gets_the_public_text() -> None:
@@ -16,5 +16,6 @@ def test_the_detail_for_the_log_is_neither_shown_nor_kept() -> None:
 
 
 def test_typed_input_is_shown_and_not_kept() -> None:
-    refusal = Refusal("'hunter2' is no name", code="invalid", detail="it is no name", repeats_input=True)
+    refusal = Refusal.of_input(InvalidInput("'hunter2' is no name", detail="it is no name"))
+    assert refusal.code == "invalid"
     assert (refusal.public, refusal.detail, refusal.kept) == ("'hunter2' is no name", "it is no name", "it is no name")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,11 @@ class Refusal:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "detail", self.detail or self.public)
+
+    @classmethod
+    def of_input(cls, error: InvalidInput) -> Self:
+        """The refusal of a request that cannot be parsed. Only the asker sees what they have typed."""
+        return cls(str(error), code="invalid", detail=error.detail, repeats_input=True)
 
     @property
     def kept(self) -> str:

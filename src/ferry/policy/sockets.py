@@ -21,7 +21,7 @@ def decide_socket(
     try:
         request = parse_socket(path, identity, rules)
     except InvalidInput as error:
-        return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
+        return Refusal.of_input(error)
     if isinstance(request, Refusal):
         return request
     if identity.anonymous:

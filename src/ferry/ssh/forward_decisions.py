@@ -129,7 +129,7 @@ class ForwardDecisions:
                     return await naming_own_ports(self._registry, client, address, decided)
                 return decided
         except InvalidInput as error:
-            return Refusal(str(error), code="invalid", detail=error.detail, repeats_input=True)
+            return Refusal.of_input(error)
         except StoreUnavailable as error:
             return Refusal(store_down(error), code="store", detail=str(error), retry_after=60)
 
