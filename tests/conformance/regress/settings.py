@@ -8,6 +8,7 @@ both sides, and Ferry offers what it offers.
 from __future__ import annotations
 
 import getopt
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ who = "*"
 publish.ports = ["*"]
 reach.ports = ["*"]
 reach.hosts = ["127.0.0.1:*", "localhost:*", "127.0.0.1:{port}", "localhost:{port}"]
+publish.sockets = ["*"]
+reach.sockets = ["*"]
 """
 
 
@@ -146,14 +149,16 @@ def _included(pattern: str) -> list[Source]:
     raise ValueError(f"no script was known to include {pattern}")
 
 
-def _forwarding(wanted: Wanted) -> dict[str, Any]:
-    """The table `sshd`."""
+def _sshd(wanted: Wanted) -> dict[str, Any]:
+    """The table `sshd`. The folder of sockets of an identity is that of the script, if the identity is called as that."""
     table: dict[str, Any] = {"match": []}
     for each in translate(wanted.parsed).carried:
         if each.key == "sshd.match":
             table["match"].append(each.value)
         elif each.key.startswith("sshd."):
             table[each.key.removeprefix("sshd.")] = each.value
+    if "streamlocal_folder" in table:
+        table["streamlocal_folder"] = Path(os.environ["OBJ"]).parent
     return table
 
 
@@ -192,7 +197,7 @@ def configuration(wanted: Wanted, folder: Path) -> dict[str, Any]:
             "revoked_keys": wanted.first("RevokedKeys") or None,
         },
         "tcp": {"ranges": [{"first": FIRST_PORT, "last": LAST_PORT, "listen": "loopback"}], "allocate_from": 0},
-        "sshd": _forwarding(wanted),
+        "sshd": _sshd(wanted),
         "session": {"end_refused": False},
         "log": {"format": "human", "level": "debug"},
     }
