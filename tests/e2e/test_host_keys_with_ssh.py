@@ -129,6 +129,30 @@ def test_a_client_learns_all_host_keys_and_the_next_one_before_it_is_used(
     assert public(old) == public(new)  # its .pub file is the new one's
 
 
+@pytest.mark.parametrize("bits", [256, 521])
+def test_an_ecdsa_key_that_the_operator_gives_is_used_certified_and_learned(
+    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path, bits: int
+) -> None:
+    gateway = start_gateway()
+    ssh, ecdsa, algorithm = gateway.ssh(tmp_path, key), host_key(gateway, "ecdsa"), f"ecdsa-sha2-nistp{bits}"
+    gateway.stop()
+    make_key(ecdsa, algorithm)
+    gateway.start()
+    knows(ssh, ecdsa)
+    assert strict(ssh, "-oUpdateHostKeys=no", f"-oHostKeyAlgorithms={algorithm}").code == 0
+    every = f"{algorithm},ssh-ed25519,rsa-sha2-512,rsa-sha2-256"  # ssh learns keys of these types alone
+    assert learns(ssh, host_key(gateway), host_key(gateway, "rsa"), ecdsa, algorithms=every)
+    assert f"ECDSA {fingerprint(ecdsa)}" in gateway.ask("status")["host_keys"]
+
+    ca, seen = make_key(tmp_path / "ca"), gateway.log_lines
+    (tmp_path / "known_hosts").write_text(f"@cert-authority [127.0.0.1]:* {public(ca)}\n")
+    sign(ca, ecdsa, "-h", "-n", "127.0.0.1,localhost")
+    gateway.event('"certificate.loaded"', after=seen)
+    ended = strict(ssh, f"-oHostKeyAlgorithms={algorithm}-cert-v01@openssh.com")
+    assert ended.code == 0, ended.err
+    assert f"Server host certificate: {algorithm}" in ended.err
+
+
 def knows(ssh: StockSsh, key: Path) -> None:
     """Let a client know one host key."""
     (ssh.folder / "known_hosts").write_text(f"[{ssh.host}]:{ssh.port} {public(key)}\n")

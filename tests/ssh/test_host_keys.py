@@ -16,7 +16,7 @@ import pytest
 
 from ferry.errors import StartupError
 from ferry.names import Fingerprint
-from ferry.ssh.host_keys import describe, load_host_keys
+from ferry.ssh.host_keys import certificate_of, describe, load_host_keys, public_keys_in
 
 ED25519, RSA = "ssh-ed25519", "ssh-rsa"
 FILES = {ED25519: "ssh_host_ed25519_key", RSA: "ssh_host_rsa_key"}
@@ -108,3 +108,37 @@ async def test_an_unwritable_folder_stops_the_start_and_nothing_is_remembered(
     del memory.known[ED25519]
     await load_host_keys(folder, memory)
     assert (folder / FILES[ED25519]).read_text().startswith("-----BEGIN")
+
+
+CURVES = ("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
+
+
+@pytest.mark.parametrize("curve", CURVES)
+async def test_an_ecdsa_key_is_the_operators_to_give(folder: Path, memory: Memory, curve: str) -> None:
+    file = folder / "ssh_host_ecdsa_key"
+    given = asyncssh.generate_private_key(curve)
+    given.write_private_key(str(file))
+    loaded = (await load_host_keys(folder, memory))[-1]
+    assert describe(loaded) == f"ECDSA {given.get_fingerprint()}"
+    assert memory.known["ecdsa"] == given.get_fingerprint()
+    assert public_keys_in(folder)[curve] == given.public_data  # for ssh-keygen -s, though its .pub was not given
+    assert certificate_of(folder, curve) == folder / "ssh_host_ecdsa_key-cert.pub"
+    file.unlink()
+    with pytest.raises(StartupError, match=r"is gone(?s:.*)forget-host-key ecdsa"):
+        await load_host_keys(folder, memory)
+    del memory.known["ecdsa"]
+    assert len(await load_host_keys(folder, memory)) == 2
+    assert not file.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "wanted"), [("ecdsa", ED25519, " or ".join(CURVES)), ("ed25519", CURVES[0], ED25519)]
+)
+async def test_a_key_of_another_type_than_its_files_stops_the_start(
+    folder: Path, memory: Memory, file: str, kind: str, wanted: str
+) -> None:
+    path = folder / f"ssh_host_{file}_key"
+    path.unlink(missing_ok=True)
+    asyncssh.generate_private_key(kind).write_private_key(str(path))
+    with pytest.raises(StartupError, match=f"is of the type {kind}: make one of the type {wanted}"):
+        await load_host_keys(folder, memory)

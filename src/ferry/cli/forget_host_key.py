@@ -10,7 +10,7 @@ import typer
 from .options import JsonOption, Output, OutputOption
 from .output import print_json
 
-Algorithm = Annotated[str, typer.Argument(help="ssh-ed25519 or ssh-rsa, as named in the gateway's error.")]
+Algorithm = Annotated[str, typer.Argument(help="ssh-ed25519, ssh-rsa or ecdsa, as named in the gateway's error.")]
 StateFolder = Annotated[Path, typer.Option("--state", help="The gateway's state folder.", readable=False)]
 
 

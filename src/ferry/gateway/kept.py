@@ -20,7 +20,7 @@ from ferry.protocol.audit import AuditRecord, Kind, Outcome
 from ferry.registry.contract import Registry, StoreUnavailable
 from ferry.regular_files import NotAFile, open_regular
 from ferry.report import Report, no_report
-from ferry.ssh.host_keys import HostKey, load_host_keys, load_next_host_keys
+from ferry.ssh.host_keys import KINDS_SHOWN, HostKey, load_host_keys, load_next_host_keys
 from ferry.ssh.key_identities import Identities
 from ferry.ssh.server import ConnectionLog
 from ferry.store.audit import AuditLog
@@ -143,7 +143,7 @@ async def forget_host_key(state: Path, algorithm: str) -> str:
             secrets = SecretStore(store)
             known = await secrets.host_key_fingerprint(algorithm)
             if known is None:
-                raise InvalidInput(f"no {algorithm} key is remembered in {state}: it is ssh-ed25519 or ssh-rsa")
+                raise InvalidInput(f"no {algorithm} key is remembered in {state}: it is {KINDS_SHOWN}")
             await secrets.forget_host_key(algorithm)
             clock = SystemClock()
             log = AuditLog(store, clock, no_report)

@@ -33,13 +33,13 @@ from .values import literal, toml
 _NO_SHELL: Final = "Ferry has no shells, files or desktops: there is nothing to set"
 _NO_ACCOUNTS: Final = "Ferry has no accounts: a public key is an identity, and access.keys says which may connect"
 _HOST_CERTIFICATES: Final = (
-    "Ferry takes the certificate of a host key from the state folder: copy it there as ssh_host_ed25519_key-cert.pub or "
-    "ssh_host_rsa_key-cert.pub"
+    "Ferry takes the certificate of a host key from the state folder: copy it there as ssh_host_ed25519_key-cert.pub, "
+    "ssh_host_rsa_key-cert.pub or ssh_host_ecdsa_key-cert.pub"
 )
 _CRYPTO: Final = "Ferry offers its own list, without weak algorithms"
 _HOST_KEYS: Final = (
-    "Ferry makes host keys of its own. To keep those that clients know, copy ssh_host_ed25519_key and ssh_host_rsa_key "
-    "into the state folder before the first start"
+    "Ferry makes host keys of its own. To keep those that clients know, copy ssh_host_ed25519_key, ssh_host_rsa_key "
+    "and ssh_host_ecdsa_key into the state folder before the first start"
 )
 _BELOW_MATCH: Final = "Ferry has no such setting for some people alone"
 _NOT_TAKEN: Final = "sshd itself does not take this value"

@@ -1,6 +1,8 @@
 """The gateway's host keys. The first start makes them, the store remembers their fingerprints, and none is replaced
 silently.
 
+An ECDSA key is there if the operator puts one into the folder: one that clients know from an sshd, say.
+
 A client that knows the old key refuses a new one with a frightening message; on an unattended machine no person answers it.
 So a missing or different key file is an error that only the operator can resolve.
 """
@@ -12,7 +14,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
 import asyncssh
 
@@ -21,10 +23,27 @@ from ferry.names import Fingerprint
 
 HostKey: TypeAlias = asyncssh.SSHKey
 
-_KINDS: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType({"ssh-ed25519": {}, "ssh-rsa": {"key_size": 3072}})
-_FILES: Final[Mapping[str, str]] = MappingProxyType(
-    {"ssh-ed25519": "ssh_host_ed25519_key", "ssh-rsa": "ssh_host_rsa_key"}
+
+class _Kind(NamedTuple):
+    """A kind of host keys: a gateway has one key of each."""
+
+    name: str
+    """By which the store remembers it."""
+    file: str
+    """Its name in the state folder, as sshd's is called."""
+    types: tuple[str, ...]
+    """The types of keys that the file may have."""
+    make: Mapping[str, int] | None
+    """How the first start makes one; None: only the operator gives one."""
+
+
+_ECDSA: Final = tuple(f"ecdsa-sha2-nistp{bits}" for bits in (256, 384, 521))
+_KINDS: Final = (
+    _Kind("ssh-ed25519", "ssh_host_ed25519_key", ("ssh-ed25519",), MappingProxyType({})),
+    _Kind("ssh-rsa", "ssh_host_rsa_key", ("ssh-rsa",), MappingProxyType({"key_size": 3072})),
+    _Kind("ecdsa", "ssh_host_ecdsa_key", _ECDSA, None),
 )
+KINDS_SHOWN: Final = "ssh-ed25519, ssh-rsa or ecdsa"
 
 
 class HostKeyMemory(Protocol):
@@ -37,18 +56,20 @@ class HostKeyMemory(Protocol):
 async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[HostKey]:
     """Load the host keys in `folder`; make them if this gateway never had any. Raises StartupError (see above)."""
     keys = []
-    for algorithm, options in _KINDS.items():
-        path = folder / _FILES[algorithm]
-        remembered = await memory.host_key_fingerprint(algorithm)
+    for kind in _KINDS:
+        path = folder / kind.file
+        remembered = await memory.host_key_fingerprint(kind.name)
         if path.exists():
-            key = _read(path)
+            key = _read(path, kind)
         elif remembered:
             raise StartupError(
                 f"the host key {path} is gone, but clients know this gateway by {remembered}. Put the file back from a "
-                f"backup. If it is lost, run\n  ferry forget-host-key {algorithm} --state {folder}\nand tell everybody that the key changes"
+                f"backup. If it is lost, run\n  ferry forget-host-key {kind.name} --state {folder}\nand tell everybody that the key changes"
             )
+        elif kind.make is None:
+            continue
         else:
-            key = asyncssh.generate_private_key(algorithm, comment="ferry", **options)
+            key = asyncssh.generate_private_key(kind.types[0], comment="ferry", **kind.make)
             try:
                 _write(path, key)
             except OSError as error:
@@ -57,14 +78,15 @@ async def load_host_keys(folder: Path, memory: HostKeyMemory) -> list[HostKey]:
                 ) from error
         fingerprint = Fingerprint(key.get_fingerprint())
         if remembered is None:
-            await memory.remember_host_key(algorithm, fingerprint)
-        elif remembered != fingerprint and fingerprint == await memory.host_key_fingerprint(_next(algorithm)):
-            await memory.remember_host_key(algorithm, fingerprint)  # clients have learned it
-            path.with_suffix(".pub").write_bytes(key.export_public_key())
+            await memory.remember_host_key(kind.name, fingerprint)
+            _write_public(path, key)
+        elif remembered != fingerprint and fingerprint == await memory.host_key_fingerprint(_next(kind)):
+            await memory.remember_host_key(kind.name, fingerprint)  # clients have learned it
+            _write_public(path, key)
         elif remembered != fingerprint:
             raise StartupError(
                 f"the host key {path} is {fingerprint}, but clients know this gateway by {remembered}. Put the right file "
-                f"back. If you want to change the key, run\n  ferry forget-host-key {algorithm} --state {folder}\nand tell everybody"
+                f"back. If you want to change the key, run\n  ferry forget-host-key {kind.name} --state {folder}\nand tell everybody"
             )
         keys.append(key)
     return keys
@@ -75,51 +97,60 @@ async def load_next_host_keys(folder: Path, memory: HostKeyMemory) -> list[HostK
     them after each log-in (`wire.host_key_proofs`). Once such a file has replaced the other one, the gateway starts with it.
     Raises StartupError."""
     keys = []
-    for algorithm, name in _FILES.items():
-        path = folder / f"{name}.next"
+    for kind in _KINDS:
+        path = folder / f"{kind.file}.next"
         if not path.exists():
             continue
-        key = _read(path)
-        if key.algorithm.decode() != algorithm:
-            raise StartupError(
-                f"the host key {path} is of the type {key.algorithm.decode()}: make one of the type {algorithm}"
-            )
+        key = _read(path, kind)
         fingerprint = Fingerprint(key.get_fingerprint())
-        if await memory.host_key_fingerprint(_next(algorithm)) != fingerprint:
-            await memory.remember_host_key(_next(algorithm), fingerprint)
+        if await memory.host_key_fingerprint(_next(kind)) != fingerprint:
+            await memory.remember_host_key(_next(kind), fingerprint)
         keys.append(key)
     return keys
 
 
-def _next(algorithm: str) -> str:
-    """The name under which the next key of a type is remembered."""
-    return f"{algorithm} next"
+def _next(kind: _Kind) -> str:
+    """The name under which the next key of a kind is remembered."""
+    return f"{kind.name} next"
 
 
 def certificate_of(folder: Path, algorithm: str) -> Path:
-    """Where the certificate of a host key may stand."""
-    return folder / f"{_FILES[algorithm]}-cert.pub"
+    """Where the certificate of a host key of a type may stand."""
+    file = next(kind.file for kind in _KINDS if algorithm in kind.types)
+    return folder / f"{file}-cert.pub"
 
 
 def public_keys_in(folder: Path) -> dict[str, bytes]:
-    """The public host keys of a gateway, by their algorithm, in wire form. Those that cannot be read are left out. Blocks."""
+    """The public host keys of a gateway, by their type, in wire form. Those that cannot be read are left out. Blocks."""
     found: dict[str, bytes] = {}
-    for algorithm, name in _FILES.items():
+    for kind in _KINDS:
         with contextlib.suppress(OSError, asyncssh.KeyImportError):
-            found[algorithm] = asyncssh.read_public_key(folder / f"{name}.pub").public_data
+            key = asyncssh.read_public_key(folder / f"{kind.file}.pub")
+            if (algorithm := key.algorithm.decode()) in kind.types:
+                found[algorithm] = key.public_data
     return found
 
 
 def describe(key: asyncssh.SSHKey) -> str:
     """A host key for people: `ED25519 SHA256:...`, as ssh prints it when it asks whether to trust it."""
-    return f"{key.algorithm.decode().removeprefix('ssh-').upper()} {key.get_fingerprint()}"
+    return f"{key.algorithm.decode().removeprefix('ssh-').partition('-')[0].upper()} {key.get_fingerprint()}"
 
 
-def _read(path: Path) -> asyncssh.SSHKey:
+def _read(path: Path, kind: _Kind) -> asyncssh.SSHKey:
     try:
-        return asyncssh.read_private_key(path)
+        key = asyncssh.read_private_key(path)
     except (OSError, asyncssh.KeyImportError) as error:
         raise StartupError(f"the host key {path} cannot be read ({error}): put the file back from a backup") from error
+    if (found := key.algorithm.decode()) not in kind.types:
+        raise StartupError(
+            f"the host key {path} is of the type {found}: make one of the type {' or '.join(kind.types)}"
+        )
+    return key
+
+
+def _write_public(path: Path, key: asyncssh.SSHKey) -> None:
+    """Write the public half of a key that the operator may have put there alone: certificates are made of it."""
+    path.with_suffix(".pub").write_bytes(key.export_public_key())
 
 
 def _write(path: Path, key: asyncssh.SSHKey) -> None:
@@ -131,5 +162,5 @@ def _write(path: Path, key: asyncssh.SSHKey) -> None:
         file.write(key.export_private_key())
         file.flush()
         os.fsync(file.fileno())
-    path.with_suffix(".pub").write_bytes(key.export_public_key())
+    _write_public(path, key)
     partial.rename(path)

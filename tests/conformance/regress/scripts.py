@@ -42,7 +42,7 @@ _USER_KEYS = (
     "sk-ecdsa-sha2-nistp256@openssh.com",
     "ssh-rsa",
 )
-_HOST_KEYS = ("ssh-ed25519", "ssh-rsa")
+_HOST_KEYS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 OFFERED: Mapping[str, tuple[str, ...]] = {
     "kex": KEX_ALGORITHMS,
     "cipher": CIPHERS,
@@ -91,8 +91,8 @@ SCRIPTS = (
     Script("login-timeout"),
     Script("keyscan", keys=_HOST_KEYS),
     Script("key-options", quick=True),
-    # The type of the host key is that of the user's key there, and Ferry's host keys are of two types
-    Script("keytype", edits={'htypes="$ut"': 'htypes="ed25519-512 rsa-3072"'}),
+    # The type of the host key is that of the user's key there, and no host key of Ferry's is a security key
+    Script("keytype", edits={'htypes="$ut"': 'case "$ut" in *-sk) htypes=ed25519-512 ;; *) htypes="$ut" ;; esac'}),
     Script("kextype"),
     Script("integrity"),
     Script(

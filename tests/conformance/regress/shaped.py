@@ -39,6 +39,7 @@ from ferry.gateway.kept import kept_in
 from ferry.gateway.worker import Worker, build_worker
 from ferry.observe.observer import observing
 from ferry.protocol.certificates import parse_certificate
+from ferry.ssh.host_keys import certificate_of
 from ferry.ssh.options import ConnectionOptions, connection_options
 from rsa_host_key import put_rsa_key
 from sshd_program import SSHD
@@ -51,6 +52,7 @@ FAILED = 255
 UNKNOWN = "192.0.2.1"
 """The address of a client that comes by a pipe. sshd calls it UNKNOWN; this one is nobody's (RFC 5737)."""
 _PR_SET_PDEATHSIG = 1
+HOST_KEY_TYPES = (b"ssh-ed25519", b"ssh-rsa", b"ecdsa-sha2-nistp256", b"ecdsa-sha2-nistp384", b"ecdsa-sha2-nistp521")
 
 Answer = Callable[[int], None]
 """Ends the call with an exit code. The process may go on."""
@@ -215,7 +217,7 @@ def _host_key(path: Path) -> asyncssh.SSHKey | None:
         key = asyncssh.read_private_key(path)
     except (asyncssh.KeyImportError, ValueError):
         return None
-    return key if key.algorithm in (b"ssh-ed25519", b"ssh-rsa") else None
+    return key if key.algorithm in HOST_KEY_TYPES else None
 
 
 def _by_use(keys: list[asyncssh.SSHKey]) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
@@ -229,8 +231,7 @@ def _put_certificate(path: Path, state: Path) -> bytes:
     """Put the certificate of a host key where a gateway looks for it. Returns the key, which has to be the used one."""
     line = path.read_bytes()
     certificate = parse_certificate(base64.b64decode(line.split()[1]))
-    kind = "rsa" if line.startswith(b"ssh-rsa") else "ed25519"
-    (state / f"ssh_host_{kind}_key-cert.pub").write_bytes(line)
+    certificate_of(state, line.partition(b"-cert-v01@")[0].decode()).write_bytes(line)
     return certificate.key
 
 

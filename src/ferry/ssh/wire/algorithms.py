@@ -31,7 +31,14 @@ MACS: Final = (
     "hmac-sha2-256",
     "hmac-sha2-512",
 )
-_OF_PLAIN_KEYS: Final = (b"ssh-ed25519", b"rsa-sha2-256", b"rsa-sha2-512")
+_OF_PLAIN_KEYS: Final = (
+    b"ssh-ed25519",
+    b"rsa-sha2-256",
+    b"rsa-sha2-512",
+    b"ecdsa-sha2-nistp256",
+    b"ecdsa-sha2-nistp384",
+    b"ecdsa-sha2-nistp521",
+)
 HOST_KEY_ALGORITHMS: Final = frozenset((*_OF_PLAIN_KEYS, *(name + b"-cert-v01@openssh.com" for name in _OF_PLAIN_KEYS)))
 """The signature algorithms of our host keys and their certificates. For an RSA key asyncssh also offers SHA-1 (`ssh-rsa`), which RFC 8332 §5.1
 advises against."""
