@@ -50,7 +50,9 @@ async def test_a_host_key_is_forgotten_once(tmp_path: Path) -> None:
     fingerprint = await forget_host_key(state, "ssh-ed25519")
     assert any(fingerprint in line for line in shown)
     for algorithm in ("ssh-ed25519", "ssh-dss"):
-        with pytest.raises(InvalidInput, match=f"no {algorithm} key is remembered in .*: it is ssh-ed25519 or ssh-rsa"):
+        with pytest.raises(
+            InvalidInput, match=f"no {algorithm} key is remembered in .*: it is ssh-ed25519, ssh-rsa or ecdsa"
+        ):
             await forget_host_key(state, algorithm)
 
 

@@ -73,6 +73,13 @@ _LOCAL = 'local forward path failed"'
 _REMOTE = 'remote forwarded path failed"'
 _FOLDER = "script"
 """The name of the folder in which a script runs."""
+_WITH_SOCKETS = f"""mkdir $OBJ/keys
+mv $OBJ/authorized_keys_$USER $OBJ/keys/{_FOLDER}.keys
+sed -i "s:authorized_keys_%u:keys:" $OBJ/sshd_config
+echo "AllowStreamLocalForwarding yes" >>$OBJ/sshd_config"""
+"""Ferry opens sockets in the folder of an identity, where the operator allows it. The identity is called as the folder of the
+script: a file in a folder of keys gives it that name."""
+_CHAIN = 'trace "transfer over chained unix domain socket forwards and check result"'
 
 SCRIPTS = (
     Script("connect", quick=True),
@@ -119,7 +126,15 @@ SCRIPTS = (
     Script("scp"),
     Script("scp3"),
     Script("scp-uri"),
-    Script("forwarding", quick=True, edits={"base=33": "base=@00@"}),
+    Script(
+        "forwarding",
+        quick=True,
+        edits={
+            "start_sshd\n\nbase=33": f"{_WITH_SOCKETS}\nstart_sshd\n\nbase=@00@",
+            # The forwards of ssh_config are those of each connection there: a port goes to the newest, and the others end
+            _CHAIN: f"{_CHAIN}\nsed -i '/^LocalForward/d;/^RemoteForward/d' $OBJ/ssh_config",
+        },
+    ),
     Script("dynamic-forward"),
     Script("forward-control", edits={"LFWD_PORT=3320": "LFWD_PORT=@1@", "RFWD_PORT=3321": "RFWD_PORT=@2@"}),
     Script(
@@ -129,13 +144,7 @@ SCRIPTS = (
             # What Ferry answers to an empty line has other words than those of sshd
             _FIRST + _LOCAL: _OWN_FIRST + _LOCAL,
             _FIRST + _REMOTE: _OWN_FIRST + _REMOTE,
-            # Ferry opens sockets in the folder of an identity, where the operator allows it. Its folder is that of the
-            # script, so its name has to be that: a file in a folder of keys gives it
-            "maybe_add_scp_path_to_sshd": f"""maybe_add_scp_path_to_sshd
-mkdir $OBJ/keys
-mv $OBJ/authorized_keys_$USER $OBJ/keys/{_FOLDER}.pub
-sed -i "s:authorized_keys_%u:keys:" $OBJ/sshd_config
-echo "AllowStreamLocalForwarding yes" >>$OBJ/sshd_config""",
+            "maybe_add_scp_path_to_sshd": f"maybe_add_scp_path_to_sshd\n{_WITH_SOCKETS}",
         },
     ),
     Script("cfgmatch", edits={"fwdport=3301": "fwdport=@1@"}),
