@@ -20,11 +20,12 @@ from ferry.console.models import (
     NameInfo,
     PortInfo,
     RefusedKeyList,
+    ReloadedInfo,
     Status,
     StoreStatus,
     TunnelInfo,
 )
-from ferry.console.state import AuditReading, FleetState
+from ferry.console.state import AuditReading, FleetState, NotReloaded
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 from ferry.observe.metrics import Metrics
@@ -114,6 +115,14 @@ class SmallGateway:
             access=AccessStatus(ok=not self.access_error, error=self.access_error),
             config=ConfigStatus(ok=not self.config_error, error=self.config_error),
             host_keys=[f"ED25519 {KEY}"],
+        )  # fmt: skip
+
+    async def reload(self) -> ReloadedInfo:
+        if self.config_error:
+            raise NotReloaded(self.config_error)
+        return ReloadedInfo(
+            changed=["drain"], needs_restart=["log.format"], policy=None, mistakes=["/k/ann, line 2: no"], more_mistakes=7,
+            notes=["a note"],
         )  # fmt: skip
 
     def _kinds(self) -> Iterator[tuple[str, int]]:

@@ -304,6 +304,7 @@ TRIM_QUIET: Final = 0.25  # of one core; below it the delay for allocating threa
 TRIM_PATIENCE_SECONDS: Final = 30.0  # on a busy gateway memory is trimmed after this
 BACKUP_MANIFEST_BYTES: Final = 64 * KIB  # the list of files of a backup; six files take 400 bytes
 CONFIG_MISTAKES: Final = 50  # lines of a configuration file that are no TOML and are reported at once
+RELOAD_MISTAKES: Final = 20  # lines of key files that are refused and shown after `ferry reload`
 LAG_SAMPLE_SECONDS: Final = 0.5  # between two measurements of the event loop's lag
 LAG_REPORT_SECONDS: Final = 0.25  # a longer lag is an event (`loop.lag`)
 CONTROL_RETRY_SECONDS: Final = 5.0  # between two tries to make the control socket on a disk that takes no new file

@@ -220,7 +220,7 @@ def test_the_file_is_that_of_the_configuration_and_of_the_gateway_that_runs(
     refused = ferry("allow", fingerprint(key), "--config", changed, cwd=tmp_path)
     assert (refused.code, refused.out) == (1, "")
     assert f"the gateway that runs lets in the keys in {allowed}, and with {changed} it would let in the" in refused.err
-    assert f"the keys in {other}: reload it (`systemctl reload ferry`, or SIGHUP), or name" in refused.err
+    assert f"the keys in {other}: reload it (`ferry reload`), or name" in refused.err
     assert (allowed.read_text(), other.read_text()) == (before, "")
     assert ferry("allow", fingerprint(key), "--config", config, cwd=tmp_path).code == 0
     assert len(allowed.read_text().splitlines()) == 2

@@ -10,7 +10,7 @@ import pytest
 
 from ferry import tasks
 from ferry.config.model import Config
-from ferry.gateway.reloading import reloads
+from ferry.gateway.reloading import Reloader
 from ferry.gateway.worker import Worker
 from ferry.observe.events import Event
 from ferry.observe.observer import Observation
@@ -23,7 +23,7 @@ async def reloaded(worker: Worker, config: Config, observation: Observation) -> 
     again = asyncio.Event()
     again.set()
     with observation.events.subscribe() as events:
-        task = tasks.spawn("reload", reloads(again, lambda: config, worker, observation))
+        task = tasks.spawn("reload", Reloader(lambda: config, worker, observation).at_each(again))
         async with asyncio.timeout(20):
             said = await anext(event async for event in events if event.name.startswith("config."))
         task.cancel()

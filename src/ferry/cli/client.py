@@ -142,4 +142,5 @@ def _check(answer: _Answer) -> None:
         error, fix = str(document["error"]), str(document["fix"])
     except (ValueError, KeyError, TypeError):
         error, fix = f"the gateway answered {answer.status}", "is it of the same version as this command?"
-    raise ApiError(answer.status, printable(error, limits.LOG_FIELD_CHARS), printable(fix, limits.LOG_FIELD_CHARS))
+    lines = (printable(line, limits.LOG_FIELD_CHARS) for line in error.split("\n"))
+    raise ApiError(answer.status, "\n".join(lines), printable(fix, limits.LOG_FIELD_CHARS))

@@ -37,7 +37,7 @@ def key_files(told: list[str], file: Path | None, state: Path) -> list[str]:
     if named != told:
         raise FerryError(
             f"the gateway that runs lets in {_whom(told)}, and with {file} it would let in {_whom(named)}: reload it "
-            "(`systemctl reload ferry`, or SIGHUP), or name its own configuration with --config"
+            "(`ferry reload`), or name its own configuration with --config"
         )
     return [str(path) for path in paths]  # with their links, which whoever writes there looks at
 

@@ -29,6 +29,7 @@ _COMMANDS: Final = (
     ("status", "status", "status", "Show the running gateway and its counts."),
     ("ls", "ls", "ls", "List open tunnels, connections or names."),
     ("ports", "ports", "ports", "Show which port is whose."),
+    ("reload", "reload", "reload", "Let the gateway read its configuration again."),
     ("close", "close", "close", "Close a tunnel or a connection."),
     ("release", "release", "release", "Give reserved names back."),
     ("allow", "allow", "allow", "Let in a key that was refused, or list those keys."),

@@ -24,6 +24,7 @@ _ACTS: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
         ("DELETE", "blocked"): "unblock",
         ("POST", "keys"): "keys",
         ("POST", "allowed"): "allow",
+        ("POST", "reload"): "reload",
     }
 )
 

@@ -32,6 +32,7 @@ from .models import (
     PortInfo,
     Problem,
     RefusedKeyList,
+    ReloadedInfo,
     ReplacedInfo,
     ReplaceRequest,
     Status,
@@ -66,6 +67,7 @@ def create_app(state: ConsoleState) -> FastAPI:
     app.include_router(audit_routes(state.audit), prefix="/api/v1")
     app.include_router(_closing(state), prefix="/api/v1")
     app.include_router(_keys(state), prefix="/api/v1")
+    app.include_router(_reloading(state), prefix="/api/v1")
     app.include_router(_watching(state))
     return app
 
@@ -178,6 +180,17 @@ def _closing(state: ConsoleState) -> APIRouter:
         if not state.unblock(address):
             raise NotFound(f"{printable(address)!r} is not blocked", "`ferry unblock` lists those that are")
         return Closed(what="address", id=address, address=address, identity="")
+
+    return api
+
+
+def _reloading(state: ConsoleState) -> APIRouter:
+    api = APIRouter()
+
+    @api.post("/reload")
+    async def reload() -> ReloadedInfo:
+        """Read the configuration again, as SIGHUP does. With an error in it nothing changes, and the answer is 422."""
+        return await state.reload()
 
     return api
 

@@ -128,6 +128,19 @@ class Status(ApiModel):
     host_keys: list[str] = Field(description="`ED25519 SHA256:...`, as ssh-keygen -l prints them.")
 
 
+class ReloadedInfo(ApiModel):
+    """What a reload has put in force."""
+
+    changed: list[str] = Field(description="Keys of the configuration with another value than before.")
+    needs_restart: list[str] = Field(description="Keys that have changed and count from the next start on.")
+    policy: PolicyStatus | None = Field(None, description="None without a policy file.")
+    mistakes: list[str] = Field(
+        default_factory=list, description="Lines and files of keys that let nobody in, each with its place."
+    )
+    more_mistakes: int = Field(0, description="Further ones, which are not in `mistakes`.")
+    notes: list[str] = Field(default_factory=list, description="What may surprise about the configuration.")
+
+
 class TunnelInfo(ApiModel):
     """One open tunnel."""
 

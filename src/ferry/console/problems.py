@@ -16,8 +16,10 @@ from ferry.observe.events import TooManySubscribers
 from ferry.registry.contract import StoreUnavailable
 
 from .answers import problem
+from .state import NotReloaded
 from .targets import Ambiguous, NotFound
 
+UNCHANGED: Final = "nothing has changed, and the configuration before stays in force"
 DOCUMENT: Final = "the paths and their parameters are in /api/v1/openapi.json"
 _log = logging.getLogger(__name__)
 
@@ -32,6 +34,10 @@ def install_problems(app: FastAPI) -> None:
     @app.exception_handler(TooManySubscribers)
     async def too_many(_request: Request, error: TooManySubscribers) -> JSONResponse:
         return problem(403, str(error))
+
+    @app.exception_handler(NotReloaded)
+    async def not_reloaded(_request: Request, error: NotReloaded) -> JSONResponse:
+        return problem(422, str(error), UNCHANGED)
 
     @app.exception_handler(InvalidInput)
     async def invalid(_request: Request, error: InvalidInput) -> JSONResponse:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Protocol
 
 from ferry.clock import Clock
+from ferry.errors import FerryError
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
 from ferry.protocol.audit import Entry, Link, Wanted
@@ -23,6 +24,7 @@ from .models import (
     NameInfo,
     PortInfo,
     RefusedKeyList,
+    ReloadedInfo,
     ReplacedInfo,
     ReplaceRequest,
     Status,
@@ -31,6 +33,10 @@ from .models import (
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
+
+
+class NotReloaded(FerryError):
+    """The configuration was not read again, or has a mistake. Nothing has changed."""
 
 
 class FleetState(Protocol):
@@ -113,6 +119,10 @@ class ConsoleState(Protocol):
 
     def status(self) -> Status:
         """The gateway as a whole. Never touches the database."""
+        ...
+
+    async def reload(self) -> ReloadedInfo:
+        """Read the configuration again, with all files that it names. Raises NotReloaded: then nothing has changed."""
         ...
 
     def tunnels(self) -> list[TunnelInfo]:

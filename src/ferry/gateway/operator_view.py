@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,12 +25,14 @@ from ferry.console.models import (
     PortInfo,
     RefusedKeyInfo,
     RefusedKeyList,
+    ReloadedInfo,
     Status,
     StoreStatus,
     TunnelInfo,
     moment,
 )
-from ferry.console.state import AuditReading
+from ferry.console.state import AuditReading, NotReloaded
+from ferry.errors import FerryError
 from ferry.kinds import kind_of
 from ferry.kinds.port import TCP
 from ferry.names import Address, ConnectionId, Endpoint, IdentityId, Kind, TunnelId, given_name
@@ -73,6 +75,8 @@ class OperatorView:
     clock: Clock
     started: float
     draining: bool = False
+    reloader: Callable[[], Awaitable[ReloadedInfo]] | None = None
+    """Reads the configuration again, and raises FerryError; None before there is one."""
 
     def start_drain(self) -> None:
         """Show that the gateway drains."""
@@ -105,18 +109,27 @@ class OperatorView:
                 blocked=len(self.blocked()),
             ),
             store=StoreStatus(ok=ok, error="" if ok else "the last write to the database failed; the log says why"),
-            policy=self._policy(),
+            policy=self.policy(),
             audit=AuditStatus(ok=not self.audit.problem, error=self.audit.problem),
             config=ConfigStatus(ok=not self.in_force.error, error=self.in_force.error),
             access=AccessStatus(ok=not (problem := self.ssh.settings.login.access.problem), error=problem),
             host_keys=list(self.host_keys),
         )
 
-    def _policy(self) -> PolicyStatus | None:
+    def policy(self) -> PolicyStatus | None:
+        """The policy in force; None without a policy file."""
         book = self.ssh.settings.forwards.book
         if book is None:
             return None
         return PolicyStatus(file=book.file, rules=len(book.rules), error=self.policy_error())
+
+    async def reload(self) -> ReloadedInfo:
+        if self.reloader is None or self.draining:
+            raise NotReloaded(f"the gateway is {'stopping' if self.draining else 'starting'}")
+        try:
+            return await self.reloader()
+        except FerryError as error:
+            raise NotReloaded(str(error)) from None
 
     def tunnels(self) -> list[TunnelInfo]:
         return [self._tunnel_info(client, tunnel) for client in self.ssh for tunnel in client.forwards.values()]

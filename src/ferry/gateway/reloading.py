@@ -1,13 +1,18 @@
-"""Handles SIGHUP: it reads the configuration again and applies the changes while all connections stay."""
+"""Reads the configuration again, at SIGHUP and for `ferry reload`, and applies the changes while all connections stay."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
+from operator import attrgetter
 from typing import Final
 
-from ferry import tasks
+from ferry import limits, tasks
 from ferry.config.model import Config, needs_restart
+from ferry.config.rules import surprises
+from ferry.config.words import FIELDS
+from ferry.console.models import ReloadedInfo
 from ferry.errors import FerryError, StartupError
 from ferry.names import printable
 from ferry.observe.observer import Observation
@@ -20,32 +25,64 @@ FIXED: Final = ("domain", "state")
 """Fields that a reload refuses to change."""
 
 
-async def reloads(again: asyncio.Event, read: Callable[[], Config], worker: Worker, observation: Observation) -> None:
-    """Reload each time `again` is set. If the new configuration has an error, the old one stays in force."""
-    report, started_with = observation.report, worker.in_force.config
+class Reloader:
+    """Reads the configuration again: at SIGHUP, and for `ferry reload`. If the new one has an error, the old one stays in
+    force."""
 
-    async def reload_once() -> None:
-        await again.wait()
-        again.clear()
-        systemd.notify("RELOADING=1")
-        status = ""
-        try:
-            config = await asyncio.to_thread(read)
-            await _swap(config, worker)
-            observation.set_level(config.log.level)
-            observation.set_rates(log_rates_of(config))
-        except FerryError as error:
-            worker.in_force.error = str(error)
-            report("config.rejected", error=str(error))
-            first = printable(str(error).partition("\n")[0])
-            status = f"The last reload was refused, and changed nothing: {first}"
-        else:
-            worker.in_force.error = ""
-            report("config.reloaded", needs_restart=" ".join(needs_restart(started_with, config)))
-        finally:
-            systemd.notify(f"READY=1\nSTATUS={status}")  # `systemctl status` shows it
+    def __init__(self, read: Callable[[], Config], worker: Worker, observation: Observation) -> None:
+        """`read` blocks, and raises FerryError."""
+        self._read = read
+        self._worker = worker
+        self._observation = observation
+        self._started_with = worker.in_force.config
+        self._alone = asyncio.Lock()
 
-    await tasks.repeat("reload", 0, reload_once)
+    async def at_each(self, again: asyncio.Event) -> None:
+        """Reload each time `again` is set."""
+
+        async def once() -> None:
+            await again.wait()
+            again.clear()
+            with suppress(FerryError):  # it is reported
+                await self.reload()
+
+        await tasks.repeat("reload", 0, once)
+
+    async def reload(self) -> ReloadedInfo:
+        """Reload once. Raises FerryError if nothing has changed, with the reason."""
+        async with self._alone:
+            systemd.notify("RELOADING=1")
+            status = ""
+            try:
+                return await self._reload()
+            except FerryError as error:
+                self._worker.in_force.error = str(error)
+                self._observation.report("config.rejected", error=str(error))
+                first = printable(str(error).partition("\n")[0])
+                status = f"The last reload was refused, and changed nothing: {first}"
+                raise
+            finally:
+                systemd.notify(f"READY=1\nSTATUS={status}")  # `systemctl status` shows it
+
+    async def _reload(self) -> ReloadedInfo:
+        worker, observation = self._worker, self._observation
+        before = worker.in_force.config
+        config = await asyncio.to_thread(self._read)
+        await _swap(config, worker)
+        observation.set_level(config.log.level)
+        observation.set_rates(log_rates_of(config))
+        worker.in_force.error = ""
+        waits = needs_restart(self._started_with, config)
+        observation.report("config.reloaded", needs_restart=" ".join(waits))
+        mistakes = worker.settings.login.access.mistakes
+        return ReloadedInfo(
+            changed=[key for key in FIELDS if attrgetter(key)(before) != attrgetter(key)(config)],
+            needs_restart=waits,
+            policy=worker.view.policy(),
+            mistakes=[*mistakes[: limits.RELOAD_MISTAKES]],
+            more_mistakes=max(0, len(mistakes) - limits.RELOAD_MISTAKES),
+            notes=[remark.text for remark in surprises(config)],
+        )
 
 
 async def _swap(config: Config, worker: Worker) -> None:

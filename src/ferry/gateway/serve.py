@@ -28,7 +28,7 @@ from . import systemd
 from .auditing import audited
 from .kept import kept_in
 from .memory import give_back
-from .reloading import reloads
+from .reloading import Reloader
 from .upkeep import kept_up, watchdog_fed
 from .welcome import welcome_lines
 from .wiring import log_rates_of
@@ -86,6 +86,8 @@ async def _serve(
         ) as worker,
         _open_to_everybody(config, worker),
     ):
+        reloader = Reloader(reload, worker, observation)
+        worker.view.reloader = reloader.reload
         with kept_up(worker, observation, auditor):
             stop, again = asyncio.Event(), asyncio.Event()
             _on_signals(stop, signal.SIGTERM, signal.SIGINT)
@@ -95,7 +97,7 @@ async def _serve(
                 await _welcome(config, worker, welcome)
             systemd.notify("READY=1")
             with watchdog_fed():
-                reloading = tasks.spawn("reload", reloads(again, reload, worker, observation))
+                reloading = tasks.spawn("reload", reloader.at_each(again))
                 await stop.wait()
                 reloading.cancel()
                 at_once = asyncio.Event()

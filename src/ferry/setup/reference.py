@@ -23,7 +23,9 @@ INTRO = """\
 3. a flag: `--domain`, `--state`, `--ssh-listen`, `--http-listen`, `--https-listen`, `--log-format`.
 
 An unknown key is an error that names the nearest known one. `ferry check-config` validates the configuration and checks
-DNS, ports and files, without starting the gateway. SIGHUP (`systemctl reload ferry`) reads the configuration again. If it
+DNS, ports and files, without starting the gateway. `ferry reload` has the running one
+read it again, with all files that it names, and says what has changed; so does SIGHUP (`systemctl reload ferry`), without
+a word on the terminal. If it
 is invalid, the old one stays in force and the log says why. [Some keys](../troubleshooting.md#a-reload-changed-nothing)
 are read only at the start.
 

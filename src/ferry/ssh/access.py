@@ -99,6 +99,11 @@ class WatchedAccess(KeyAccess, PortLines, Protocol):
         """Why nobody, or not everybody, may log in: a file that cannot be read; empty if there is none."""
         ...
 
+    @property
+    def mistakes(self) -> Sequence[str]:
+        """The lines and files that let nobody in, for the log: each with its place and what to do."""
+        ...
+
 
 def lines_in(
     access: KeyAccess, fingerprint: Fingerprint, certificate: Certificate | None, user: str
@@ -124,6 +129,7 @@ class Anyone(NoPortLines):
 
     allows_keyless = True
     problem = ""
+    mistakes = ()
 
     def lines_of(self, _fingerprint: Fingerprint) -> Sequence[KeyLine]:
         return _ANY_KEY
@@ -194,6 +200,10 @@ class AuthorizedKeys:
     @property
     def problem(self) -> str:
         return self._found.problem
+
+    @property
+    def mistakes(self) -> Sequence[str]:
+        return [str(each._replace(why=each.detail)) for each in self._found.rejected]
 
     def hides(self, line: KeyLine) -> bool:
         written = line if line.certified is None else line.certified.line
