@@ -13,6 +13,7 @@ from typing import Any
 import typer
 from typer.testing import CliRunner
 
+from ferry.cli.options import wants_json
 from ferry.console.server import serving
 from ferry.errors import FerryError
 from small_gateway import SmallGateway
@@ -38,7 +39,7 @@ class Result:
 async def run(command: Callable[..., None], *arguments: str) -> Result:
     app = typer.Typer()
     app.command()(command)
-    result = await asyncio.to_thread(CliRunner().invoke, app, list(arguments))
+    result = await asyncio.to_thread(CliRunner().invoke, app, list(arguments), obj=wants_json(arguments))
     if result.exception is not None and not isinstance(result.exception, FerryError | SystemExit):
         raise result.exception
     error = result.exception if isinstance(result.exception, FerryError) else None

@@ -87,7 +87,7 @@ def audit(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Show the audit log, one record after another, the oldest first: of the running gateway, or of a stopped one by its
     state folder. As JSON, each line is one object.
@@ -95,7 +95,6 @@ def audit(
     Exit codes: 0 done, or all records fit; 1 the log cannot be read, or a record does not fit or is missing (the first one
     is named); 2 invalid input.
     """
-    as_json = as_json or output is Output.JSON
     if part is not Part.VERIFY and (anchor or lines):
         raise InvalidInput("--anchor and --lines are for `ferry audit verify`")
     if part is Part.VERIFY:

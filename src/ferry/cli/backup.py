@@ -30,7 +30,7 @@ def backup(
     config: ConfigOption = None,
     force: Force = False,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Write the database, the host keys and the local CA into one file, also while the gateway runs.
 
@@ -42,7 +42,7 @@ def backup(
     from .locate import find_data
 
     made = back_up(find_data(state, os.environ, config=config), file, clock=SystemClock(), force=force)
-    if as_json or output is Output.JSON:
+    if as_json:
         print_json(_document(made))
         return
     typer.echo(f"wrote {made.file} ({size(made.size)}, mode 0600): {_contents(made)} of {made.state}")
@@ -57,7 +57,7 @@ def restore(
     config: ConfigOption = None,
     force: Force = False,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Put the data of a backup into the state folder. The gateway must be stopped.
 
@@ -70,7 +70,7 @@ def restore(
 
     folder = find_data(state, os.environ, config=config, needed=False)
     done = put_back(file, folder, clock=SystemClock(), force=force)
-    if as_json or output is Output.JSON:
+    if as_json:
         print_json(_document(done))
         return
     typer.echo(f"restored {_contents(done)} into {done.state}, as they were at {done.made} (ferry {done.version})")

@@ -24,11 +24,11 @@ def ca(
     state: Annotated[Path | None, typer.Option(help="The gateway's state folder.", readable=False)] = None,
     export: Annotated[bool, typer.Option("--export", help="Print the CA's certificate (PEM) alone.")] = False,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Print how to trust the gateway's own CA, which signs where no certificates are configured."""
     found = find_ca(state, config)
-    if as_json or output is Output.JSON:
+    if as_json:
         print_json(dataclasses.asdict(found) | {"path": str(found.path), "not_after": found.not_after.isoformat()})
         return
     if export:

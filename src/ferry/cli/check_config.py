@@ -46,7 +46,7 @@ def check_config(
     http_listen: HttpListen = None,
     https_listen: HttpsListen = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
     dns: Annotated[bool, typer.Option(help="Resolve the domain and compare it with this host.")] = True,
 ) -> None:
     """Validate the configuration without starting, and look at DNS, ports and files.
@@ -73,7 +73,7 @@ def check_config(
         http, https = loaded.http_port, loaded.https_port
         web = http is not None or https is not None
         findings += check_domain(loaded.domain, f"ferry-{random_token(4)}", this_host(), port=http, web=web)
-    if as_json or output is Output.JSON:
+    if as_json:
         found = [{"severity": each.severity.value, "subject": each.subject, "text": each.text} for each in findings]
         print_json(effective(loaded, file) | {"findings": found})
     else:

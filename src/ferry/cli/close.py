@@ -18,14 +18,14 @@ def close(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Close a tunnel, or a connection with all its tunnels. The owner is told, and keeps the name.
 
     Exit codes: 0 when it was closed, 1 when there is no such tunnel or connection.
     """
     closed = _close(find_gateway(state, config), target)
-    if as_json or output is Output.JSON:
+    if as_json:
         print_json(closed)
     elif closed["what"] == "connection":
         who = f"{safe(closed['identity'])} from {safe(closed['address'])}"

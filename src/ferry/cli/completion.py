@@ -25,14 +25,14 @@ def completion(
     context: typer.Context,
     shell: Annotated[Shell, typer.Argument(help="Which shell.")],
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Print a script that completes commands and options. `make install` installs all three.
 
     For one user: `ferry completion bash > ~/.local/share/bash-completion/completions/ferry`.
     """
     group = all_commands(context)
-    if as_json or output is Output.JSON:
+    if as_json:
         print_json({"shell": shell.value, "text": script(shell, group)})
     else:
         typer.echo(script(shell, group), nl=False)

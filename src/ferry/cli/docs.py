@@ -28,12 +28,12 @@ def docs(
     context: typer.Context,
     page: Annotated[Page, typer.Argument(help="Which page.")],
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Print a reference page in Markdown, or a manual page for man, generated from this very program."""
     group = all_commands(context)
     text = text_of(page, group)
-    if as_json or output is Output.JSON:
+    if as_json:
         print_json({"page": page.value, "text": text})
     else:
         typer.echo(text, nl=False)

@@ -27,10 +27,9 @@ def events(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Show the last events, one a line, oldest first. As JSON, each line is one object."""
-    as_json = as_json or output is Output.JSON
     gateway = find_gateway(state, config)
     lines = gateway.lines("events", endless=follow, follow="true" if follow else None, last=last)
     try:

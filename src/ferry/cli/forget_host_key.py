@@ -18,7 +18,7 @@ def forget_host_key(
     algorithm: Algorithm,
     state: StateFolder = Path("ferry-data"),
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Forget the host key by which clients know this gateway. The next start may use or make another one.
 
@@ -31,7 +31,7 @@ def forget_host_key(
 
     with rights_of(other_owner(state)):
         old = asyncio.run(forget(state, algorithm))
-    if as_json or output is Output.JSON:
+    if as_json:
         print_json({"algorithm": algorithm, "forgotten": old})
         return
     typer.echo(f"forgotten: {algorithm} {old}. Clients forget it with ssh-keygen -R and the gateway's address.")

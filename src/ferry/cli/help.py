@@ -20,11 +20,10 @@ def help_page(
     context: typer.Context,
     command: Annotated[str | None, typer.Argument(help="A command. Without it all are listed.")] = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Show how a command is used, or list all commands."""
     root, group = context.find_root(), all_commands(context)
-    as_json = as_json or output is Output.JSON
     if command is None:
         if as_json:
             print_json([dataclasses.asdict(each) for each in described(group)])
@@ -54,9 +53,9 @@ def version_document() -> dict[str, object]:
     return {"version": version_text().removeprefix("ferry ")}
 
 
-def version(as_json: JsonOption = False, output: OutputOption = Output.TEXT) -> None:
+def version(as_json: JsonOption = False, _output: OutputOption = Output.TEXT) -> None:
     """Print the version."""
-    if as_json or output is Output.JSON:
+    if as_json:
         print_json(version_document())
     else:
         typer.echo(version_text())

@@ -26,7 +26,7 @@ def import_settings(
         str, typer.Argument(metavar="FILE", help="An sshd_config, or the output of `sshd -T`; - reads standard input.")
     ],
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Print the settings of an OpenSSH server as a configuration for Ferry, as far as Ferry has them. On stderr: which
     settings do not carry over, and why.
@@ -42,7 +42,7 @@ def import_settings(
     made = translate(read.parsed)
     carried, refused = checked(made.carried)
     text, notes = text_of(read.parsed.name, carried), [*refused, *read.left_out]
-    if as_json or output is Output.JSON:
+    if as_json:
         left = [{"settings": where, "why": why} for why, where in _grouped(made).items()]
         print_json({"file": file, "text": text, "left": left, "notes": notes})
         return

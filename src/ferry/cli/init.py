@@ -47,13 +47,12 @@ def init(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file; the old one is kept as FILE.old.")] = False,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Ask for the domain and who may connect, and write a configuration file in which everything is explained."""
     from ferry.setup.paths import is_there
     from ferry.setup.ports import sshd_on
 
-    as_json = as_json or output is Output.JSON
     root = os.geteuid() == 0
     path = (out or (ETC / "ferry.toml" if root else Path("ferry.toml"))).absolute()
     if is_there(path) and not force:

@@ -29,12 +29,11 @@ def install_service(
     user: Annotated[str, typer.Option(help="The user it runs as; made when it does not exist.")] = "ferry",
     print_only: Annotated[bool, typer.Option("--print", help="Print the unit, change nothing.")] = False,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Write a hardened systemd unit for `ferry serve`, after checking that its user can read what it needs."""
     from ferry.setup.unit import UNIT_PATH, obstacles, unit_text
 
-    as_json = as_json or output is Output.JSON
     if not config.exists():
         raise InvalidInput(f"{config} does not exist: write it with `ferry init`, or name another with --config")
     service = describe(config.absolute(), user)

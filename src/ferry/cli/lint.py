@@ -74,7 +74,7 @@ def lint(
         ),
     ] = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Name the traps in the configuration and key files of an OpenSSH server that keeps `ssh -R` tunnels, each with its
     line, what happens, and what to write. It changes nothing.
@@ -91,7 +91,6 @@ def lint(
     from ferry.this_host import THIS_HOST
 
     assert subject is Subject.SSHD
-    as_json = as_json or output is Output.JSON
     looked = _look(target, keys or [], user, _version(openssh), as_json=as_json)
     now = datetime.fromtimestamp(SystemClock().now(), UTC)
     findings = all_findings(looked.parsed, looked.keys, user=user, server=Server(THIS_HOST, looked.version), now=now)

@@ -53,7 +53,7 @@ def ls(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """List open tunnels."""
     if connections and names:
@@ -61,7 +61,7 @@ def ls(
     what = "connections" if connections else "names" if names else "tunnels"
     found = find_gateway(state, config).get(what)
     with quiet_pipe():
-        if as_json or output is Output.JSON:
+        if as_json:
             print_json(found)
         elif not found:
             typer.echo({"tunnels": "no tunnels", "connections": "nobody is connected", "names": "no names"}[what])

@@ -45,13 +45,16 @@ class Output(enum.StrEnum):
     JSON = "json"
 
 
-def _before_too(context: typer.Context, value: bool) -> bool:
-    """Whether JSON is asked for here, or before the command: `ferry --json ls` (`main`)."""
-    return value or context.obj is True
+def _anywhere(context: typer.Context) -> bool:
+    """Whether JSON is asked for before the command or behind it, in any spelling: `wants_json` of the command line, which
+    is the context's object."""
+    return context.obj is True
 
 
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="Text for people, or JSON for programs.")]
-JsonOption = Annotated[bool, typer.Option("--json", callback=_before_too, help="The same as --output json.")]
+"""For the help and for its values alone: a command looks at its `JsonOption`."""
+JsonOption = Annotated[bool, typer.Option("--json", callback=_anywhere, help="The same as --output json.")]
+"""Whether the answer is to be JSON."""
 _SPELLINGS: Final = ("--json", "--output=json", "-ojson")
 LogFormat = Annotated[str | None, typer.Option(help="auto, human or json.")]
 

@@ -16,7 +16,7 @@ def release(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Give reserved names back, without a rest: anybody may claim them next.
 
@@ -30,9 +30,9 @@ def release(
     try:
         done.extend(gateway.delete("names", name) for name in names)
     except ApiError:
-        _show(done, as_json=as_json or output is Output.JSON)
+        _show(done, as_json=as_json)
         raise
-    _show(done, as_json=as_json or output is Output.JSON)
+    _show(done, as_json=as_json)
 
 
 def _show(done: list[Any], *, as_json: bool) -> None:

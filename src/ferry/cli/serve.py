@@ -33,14 +33,13 @@ def serve(
     https_listen: HttpsListen = None,
     log_format: LogFormat = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C. SIGHUP reads the configuration again.
 
     With --json the log is JSON, as with --log-format json, and the first lines for people are left out. Exit codes: 0
     after a drain, 2 when the configuration is wrong, 3 when the gateway cannot start.
     """
-    as_json = as_json or output is Output.JSON
     configuration = source(
         config,
         domain=domain,

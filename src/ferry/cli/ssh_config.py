@@ -23,7 +23,7 @@ def ssh_config(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Print ssh_config blocks for the machines: who holds a port for ssh, or an alias with port 22.
 
@@ -35,7 +35,7 @@ def ssh_config(
 
     found = find_gateway(state, config).get("machines")
     with quiet_pipe(), known_fields():
-        if as_json or output is Output.JSON:
+        if as_json:
             print_json(found)
             return
         gateway = found["gateway"]

@@ -19,7 +19,7 @@ def status(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Show the running gateway: addresses, counts, database, host keys.
 
@@ -27,7 +27,7 @@ def status(
     """
     document = find_gateway(state, config).get("status")
     with quiet_pipe():
-        if as_json or output is Output.JSON:
+        if as_json:
             print_json(document)
         else:
             with known_fields():

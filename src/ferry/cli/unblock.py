@@ -22,7 +22,7 @@ def unblock(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Let a blocked address connect again at once, or list the addresses that are blocked.
 
@@ -30,7 +30,6 @@ def unblock(
     """
     if address is not None:
         _check(address)
-    as_json = as_json or output is Output.JSON
     gateway = find_gateway(state, config)
     if address is not None:
         lifted = gateway.delete("blocked", address)
