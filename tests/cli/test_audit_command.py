@@ -106,6 +106,7 @@ def test_filters(stopped: Stopped, arguments: tuple[str, ...], expected: list[in
         (("--since", "999999d"), "'999999d' is no time"),
         (("verify", "--anchor", "abc"), "'abc' is no anchor: write HASH@N"),
         (("--anchor", "abc"), "--anchor and --lines are for `ferry audit verify`"),
+        (("head", "--lines", "f"), "--anchor and --lines are for `ferry audit verify`"),
         (("verify", "--lines", "nothing"), "nothing: cannot be read: No such file"),
         (("verify", "--lines", "state/ferry.db"), "state/ferry.db has no record of an audit log"),
         (("--kind", "other"), "'other' is not one of"),
@@ -206,6 +207,31 @@ async def _flood(path: Path) -> None:
             log.add(RECORDS[0]._replace(time=timestamp(NOW), identity="web-9", rule="/k, line 1"))
         await log.flush()
         assert await log.prune(keep_seconds=100 * HOUR, keep=25) == 21
+
+
+HEAD = {"seq": 7, "time": "2026-11-22T16:20:11.042Z", "outcome": "ok"}
+LOGIN = HEAD | {"kind": "login", "peer": "192.0.2.7:5", "connection": "c1", "key": "SHA256:n4bQ"}
+
+
+@pytest.mark.parametrize(
+    ("record", "width", "lines"),
+    [
+        (HEAD | {"kind": "began"}, 40, ["     7 2026-11-22 16:20:11Z began    ok"]),
+        (HEAD | {"kind": "forward", "identity": "web-1", "what": "port 22080"}, 61,
+         ["     7 2026-11-22 16:20:11Z forward  ok      web-1 port 22080"]),
+        (HEAD | {"kind": "forward", "identity": "web-1", "what": "port 22080"}, 60,
+         ["     7 2026-11-22 16:20:11Z forward  ok", "       web-1 port 22080"]),
+        (LOGIN | {"identity": "web-1"}, 80,
+         ["     7 2026-11-22 16:20:11Z login    ok      web-1 from 192.0.2.7:5",
+          "       key SHA256:n4bQ; connection c1"]),
+        (LOGIN | {"identity": "SHA256:n4bQ"}, 80,
+         ["     7 2026-11-22 16:20:11Z login    ok      SHA256:n4bQ from 192.0.2.7:5", "       connection c1"]),
+        (HEAD | {"kind": "thin", "what": "a hash", "events": 3, "upto": 6}, 80,
+         ["     7 2026-11-22 16:20:11Z thin     ok      (3 records dropped, up to 6)"]),
+    ],
+)  # fmt: skip
+def test_a_record_for_people(record: dict[str, object], width: int, lines: list[str]) -> None:
+    assert describe(record, width) == lines
 
 
 @pytest.mark.parametrize("width", [40, 100])

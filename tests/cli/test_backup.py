@@ -305,6 +305,17 @@ def test_root_reads_no_more_of_the_folder_than_its_owner_may(saved: Path, tmp_pa
     assert (tmp_path / "good.tar.gz").stat().st_uid == os.geteuid()
 
 
+def test_programs_are_told_what_was_done(saved: Path, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for command in (("restore", saved), ("backup", tmp_path / "again.tar.gz")):
+        done = ferry(*command, "--state", state, "--json", cwd=tmp_path)
+        document = json.loads(done.out)
+        assert (document["file"], document["state"]) == (str(command[1]), str(state))
+        assert "ferry.db" in document["files"]
+    forgotten = json.loads(ferry("forget-host-key", "ssh-ed25519", "--state", state, "--json", cwd=tmp_path).out)
+    assert (forgotten["algorithm"], forgotten["forgotten"].startswith("SHA256:")) == ("ssh-ed25519", True)
+
+
 @needs_root
 def test_what_root_restores_belongs_to_the_folders_owner(saved: Path, tmp_path: Path) -> None:
     with passable_folder() as folder:

@@ -21,6 +21,8 @@ async def test_the_certificate_alone_or_with_how_to_trust_it(tmp_path: Path) -> 
     assert exported.lines[0] == "-----BEGIN CERTIFICATE-----"
     assert exported.lines[-1] == "-----END CERTIFICATE-----"
     assert ssl.PEM_cert_to_DER_cert(exported.text)
+    document = (await run(ca, "--export", "--json", "--state", str(tmp_path))).json
+    assert (document["path"], document["pem"]) == (f"{tmp_path}/ca/ca.crt", exported.text)
     told = await run(ca, "--state", str(tmp_path))
     assert told.text.endswith("To carry it to another machine: ferry ca --export > ferry-ca.crt\n")
 

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from console_commands import run
+from ferry.cli import locate
+from ferry.cli.check_config import check_config
 from ferry.config.file import load
 from ferry.config.model import Access, Admin, Audit, Config, Http, Https, Ssh, Tcp
 from ferry.names import Endpoint
@@ -135,6 +138,38 @@ def test_a_running_gateway_is_found_from_any_directory(tmp_path: Path, gateway: 
     env = clean_environment(FERRY_CLONE=str(tmp_path / "clone"))
     checked = ferry("check-config", "--no-dns", cwd=tmp_path / "elsewhere", env=env)
     assert f"\nstate      {tmp_path}/clone/ferry-data\n" in checked.out
+
+
+@pytest.mark.parametrize(
+    ("installed", "named", "environ", "domain", "state"),
+    [
+        (True, [], {}, "gw.example", "installed"),
+        (True, ["--state", "other"], {}, "localhost", "other"),
+        (True, [], {"FERRY_STATE": "other"}, "localhost", "other"),
+        (False, [], {}, "localhost", "ferry-data"),
+    ],
+)
+async def test_the_state_folder_that_was_named_comes_before_the_installation(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    installed: bool,
+    named: list[str],
+    environ: dict[str, str],
+    domain: str,
+    state: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("FERRY_STATE", "FERRY_CLONE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(locate, "SYSTEM_CONFIG", tmp_path / "ferry.toml")
+    monkeypatch.setattr(locate, "SYSTEM_STATE", tmp_path / "none")
+    if installed:
+        (tmp_path / "ferry.toml").write_text('domain = "gw.example"\nstate = "installed"\n')
+    found = await run(check_config, "--no-dns", "--json", *named)
+    assert (found.json["domain"], found.json["state"]) == (domain, str(tmp_path / state))
 
 
 @pytest.mark.parametrize(

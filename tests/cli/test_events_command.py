@@ -134,6 +134,13 @@ def test_a_visit_is_one_line_on_a_terminal() -> None:
     assert line == "11-14 22:13:20 visit              502   12ms GET blog.example.com/shop 203.0.113.7:51234"
 
 
+def test_fields_of_another_event_stand_behind_it_as_far_as_there_is_room() -> None:
+    event = REFUSED | {"identity": "web-1", "detail": ""}
+    head = "11-14 22:13:20 tunnel.refused     connection=c1 identity=web-1"
+    assert list(for_terminal(event, 87)) == [f"{head} asked=blog:80 code=taken"]
+    assert list(for_terminal(event, 86)) == [f"{head} asked=blog:80", "    code=taken"]
+
+
 def test_all_fields_of_another_event_are_shown_on_a_terminal() -> None:
     fields = " ".join(for_terminal(REFUSED | {"detail": "held by another identity"}, 80)).split()
     assert {"connection=c1", "asked=blog:80", "code=taken"} <= set(fields)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,9 @@ from console_commands import Result, run
 from ferry.cli.install_service import install_service
 from ferry.setup import unit
 from ferry_command import ferry
+from other_user import NOBODY, needs_root
 
-NOBODY = "no:such:user"  # which no host can have
+NO_USER = "no:such:user"  # which no host can have
 
 
 def test_a_unit_is_shown_with_its_obstacles(tmp_path: Path) -> None:
@@ -58,7 +60,7 @@ async def install(host: Path, *arguments: str) -> Result:
 async def test_obstacles_are_refused_before_anything_is_written(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(unit, "obstacles", lambda _service: ["a stone lies there"])
-    refused = await install(host, "--user", NOBODY)
+    refused = await install(host, "--user", NO_USER)
     assert refused.text == ""
     assert str(refused.error) == "the service could not run yet:\n  a stone lies there"
     assert not (host / "ferry.service").exists()
@@ -68,7 +70,7 @@ async def test_obstacles_are_refused_before_anything_is_written(host: Path, monk
 @pytest.mark.parametrize("uid", [0, 1000])
 async def test_a_unit_is_shown_without_changing_anything(host: Path, monkeypatch: pytest.MonkeyPatch, uid: int) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: uid)
-    shown = await install(host, "--print", "--user", NOBODY)
+    shown = await install(host, "--print", "--user", NO_USER)
     assert (shown.error, shown.lines[-1]) == (None, "WantedBy=multi-user.target")
     assert not (host / "ferry.service").exists()
     assert not (host / "state").exists()
@@ -76,14 +78,46 @@ async def test_a_unit_is_shown_without_changing_anything(host: Path, monkeypatch
 
 async def test_only_root_writes_a_unit(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    refused = await install(host, "--user", NOBODY)
+    refused = await install(host, "--user", NO_USER)
     assert str(refused.error) == "writing a unit needs root: run this with sudo, or look at it with --print"
 
 
 async def test_a_step_that_fails_is_reported_and_ends_the_command(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    refused = await install(host, "--user", NOBODY)
+    refused = await install(host, "--user", NO_USER)
     assert str(refused.error).startswith("useradd --system ")
-    assert str(refused.error).endswith(f" {NOBODY}: no such luck")
+    assert str(refused.error).endswith(f" {NO_USER}: no such luck")
     assert not (host / "ferry.service").exists()
     assert not (host / "state").exists()
+
+
+def done_by(host: Path, program: str) -> None:
+    """That step succeeds."""
+    (host / program).write_text("#!/bin/sh\n")
+
+
+@needs_root
+async def test_a_unit_is_written_and_the_state_folder_is_made_once(host: Path) -> None:
+    done_by(host, "systemctl")
+    first = await install(host, "--user", "root")
+    assert (first.error, first.lines[:2]) == (None, [f"made {host}/state", f"wrote {host}/ferry.service"])
+    assert stat.S_IMODE((host / "state").stat().st_mode) == 0o700
+    (host / "state").chmod(0o755)
+    again = await install(host, "--user", "root", "--json")
+    assert (again.json["made_state"], again.json["state"]) == (False, f"{host}/state")
+    assert stat.S_IMODE((host / "state").stat().st_mode) == 0o700
+    assert "made " not in (await install(host, "--user", "root")).text
+
+
+@needs_root
+@pytest.mark.parametrize("maker", [0, NOBODY])
+async def test_the_state_may_be_behind_a_link_of_root_alone(host: Path, maker: int) -> None:
+    """Root would give to the service whatever folder the link leads to."""
+    done_by(host, "systemctl")
+    (host / "data").mkdir(mode=0o755)
+    (host / "state").symlink_to(host / "data")
+    os.chown(host / "state", maker, maker, follow_symlinks=False)
+    done = await install(host, "--user", "root")
+    refused = f"{host}/state is a symbolic link that nobody has made: delete it, or write another state"
+    assert (str(done.error or ""), (host / "ferry.service").exists()) == ((refused, False) if maker else ("", True))
+    assert stat.S_IMODE((host / "data").stat().st_mode) == (0o755 if maker else 0o700)

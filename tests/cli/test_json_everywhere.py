@@ -15,6 +15,7 @@ from typer.main import get_group
 from child_process import Child
 from ferry.cli.described import described
 from ferry.cli.main import main, program
+from ferry.cli.options import wants_json
 from ferry_command import PROGRAM, clean_environment
 from gateway_process import Gateway
 
@@ -56,6 +57,22 @@ def test_json_may_be_asked_for_before_and_behind_a_command(
     gateway: Gateway, asked: Asked, words: tuple[str, ...]
 ) -> None:
     assert asked(*words, "--state", gateway.state) == (0, [], None)
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        ("", False),
+        ("close json", False),
+        ("close --state json", False),
+        ("close x --output text", False),
+        ("close -- --json", False),
+        ("close --json -- x", True),
+        ("close x -o json", True),
+    ],
+)
+def test_json_is_asked_for_by_options_alone(words: str, *, wanted: bool) -> None:
+    assert wants_json(words.split()) is wanted
 
 
 def test_every_command_has_it() -> None:

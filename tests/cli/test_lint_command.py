@@ -70,6 +70,13 @@ async def test_a_clean_file_ends_with_0(config: Path) -> None:
     assert ran.lines[0] == "nothing to mend"
     assert ran.lines[1].startswith("looked at:")  # the file's name may be short enough to follow
     assert "OpenSSH 9.7 (as you say)" in " ".join(ran.text.split())
+    assert "Match blocks" not in ran.text
+
+
+async def test_what_is_called_like_a_host_and_is_there_is_a_file(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(config.parent)
+    config.rename("bastion")
+    assert (await look("bastion")).lines[0] == "nothing to mend"
 
 
 async def test_included_files_and_key_files_are_found(config: Path, tmp_path: Path) -> None:
@@ -299,7 +306,7 @@ async def look_at_bastion() -> tuple[dict[str, Any], str]:
     """What the command printed, and what it said meanwhile."""
     app = typer.Typer()
     app.command()(lint)
-    ran = await asyncio.to_thread(CliRunner().invoke, app, ["sshd", "bastion", "--json"])
+    ran = await asyncio.to_thread(CliRunner().invoke, app, ["sshd", "bastion", "--json"], obj=True)
     return json.loads(ran.stdout), ran.stderr
 
 

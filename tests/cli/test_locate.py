@@ -12,11 +12,15 @@ from ferry.cli.locate import (
     CONTROL_SOCKET,
     answers,
     candidate_folders,
+    find_data,
     find_installation,
     find_state,
+    is_closed,
     state_of_file,
 )
 from ferry.errors import FerryError, InvalidInput
+from ferry.ownership import rights_of
+from other_user import NOBODY, needs_root, passable_folder
 
 
 @contextmanager
@@ -94,10 +98,10 @@ def test_the_installation_that_is_meant(tmp_path: Path, monkeypatch: pytest.Monk
     environ = {"FERRY_CLONE": str(clone)}
     assert find_installation(environ, cwd=here) is None
     system.parent.mkdir()
-    system.write_text(f'state = "{tmp_path}/var"\n')
+    system.write_text(f'state = "{tmp_path}/data"\n')
     found = find_installation(environ, cwd=here)
     assert found is not None
-    assert (found.config, found.state) == (system, tmp_path / "var")
+    assert (found.config, found.state) == (system, tmp_path / "data")
     system.write_text("state =")
     broken = find_installation(environ, cwd=here)
     assert broken is not None
@@ -112,6 +116,38 @@ def test_the_installation_that_is_meant(tmp_path: Path, monkeypatch: pytest.Monk
         found = find_installation(environ, cwd=here)
         assert found is not None
         assert found.state == clone / "ferry-data"
+
+
+def test_the_data_that_are_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a gateway that need not run, or need not be there yet."""
+    monkeypatch.setattr(locate, "SYSTEM_CONFIG", tmp_path / "none")
+    monkeypatch.setattr(locate, "SYSTEM_STATE", tmp_path / "var")
+    clone = {"FERRY_CLONE": str(tmp_path / "clone")}
+    with pytest.raises(
+        FerryError, match=r"no gateway's data found\. Looked in\n(?s:.*)/clone/ferry-data \(the clone\)"
+    ):
+        find_data(None, clone, cwd=tmp_path)
+    assert find_data(None, clone, cwd=tmp_path, needed=False) == tmp_path / "ferry-data"
+    (tmp_path / "clone" / "ferry-data").mkdir(parents=True)
+    (tmp_path / "clone" / "ferry-data" / "ferry.db").touch()
+    assert find_data(None, clone, cwd=tmp_path) == tmp_path / "clone" / "ferry-data"
+    (tmp_path / "f.toml").write_text('state = "of-file"\n')
+    for explicit, environ, config, found in (
+        (Path("new"), {}, None, "new"),
+        (None, {"FERRY_STATE": "new"}, None, "new"),
+        (None, {}, Path("f.toml"), "of-file"),
+    ):
+        assert find_data(explicit, clone | environ, config=config, cwd=tmp_path) == tmp_path / found
+
+
+@needs_root
+def test_a_folder_that_a_user_may_not_look_into_is_closed_to_that_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    with passable_folder() as folder, gateway(folder / "state", monkeypatch) as state:
+        state.chmod(0o700)
+        for owner, closed in ((None, False), (NOBODY, True)):
+            with rights_of(owner):
+                assert is_closed(state) is closed
+        assert not is_closed(folder / "none")
 
 
 def test_paths_longer_than_a_unix_socket_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,10 +62,14 @@ async def test_connections_and_names(tmp_path: Path) -> None:
 
 
 async def test_a_name_that_was_never_used_is_marked(tmp_path: Path) -> None:
-    reserved = [name("http:blog.example.com", used=False), name("tcp::30042", used=False, live=True)]
+    reserved = [
+        name("http:blog.example.com", used=False),
+        name("tcp::30042", used=False, live=True),
+        name("tcp::30043", used=False).model_copy(update={"label": "ssh"}),  # kept for good, used or not
+    ]
     async with running(tmp_path / "state", SmallGateway(reserved=reserved)):
         names = await run(ls, "--names", "--state", str(tmp_path / "state"))
-    assert ["ago, unused" in line for line in names.lines[1:]] == [True, False]
+    assert ["ago, unused" in line for line in names.lines[1:]] == [True, False, False]
 
 
 async def test_json(tmp_path: Path) -> None:

@@ -85,6 +85,17 @@ def test_help_and_version_in_all_their_spellings(tmp_path: Path) -> None:
         assert ferry(spelling, cwd=tmp_path) == Ran(0, "ferry 0.1.0\n", "")
 
 
+def test_without_a_command_the_help_is_an_error(tmp_path: Path) -> None:
+    assert ferry(cwd=tmp_path) == Ran(2, "", ferry("--help", cwd=tmp_path).out)
+
+
+def test_the_manual_page_shows_options_with_their_values_and_arguments_without(tmp_path: Path) -> None:
+    page = ferry("docs", "man", cwd=tmp_path).out
+    assert "\n.B \\-o, \\-\\-output <text|json>\nText for people" in page
+    assert "\n.B \\-\\-json\nThe same as" in page
+    assert "\n.B TARGET\nA name, hostname" in page
+
+
 def test_help_for_a_command_that_is_not_there(tmp_path: Path) -> None:
     ran = ferry("help", "sttus", cwd=tmp_path)
     assert (ran.code, ran.err) == (2, "ferry: no command 'sttus': did you mean status?\n")

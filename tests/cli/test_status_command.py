@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from console_commands import run, running
-from ferry.cli.status import status
+from ferry.cli.status import describe, status
+from ferry.console.models import PolicyStatus
 from ferry.errors import FerryError
 from ferry_command import clean_environment
 from small_gateway import KEY, SmallGateway
@@ -46,6 +47,13 @@ async def test_what_is_not_in_force_is_told_with_the_reason(tmp_path: Path) -> N
         result = await run(status, "--state", str(folder))
     assert "  access      failed: /revoked: cut short" in result.lines
     assert "  config      the last reload was refused: ferry.toml, line 3: no" in result.lines
+
+
+def test_a_policy_file_that_is_not_in_force_is_told() -> None:
+    for error, told in (("", ""), ("line 3: no", ", and not as the file is now: line 3: no")):
+        policy = PolicyStatus(file="/p.toml", rules=2, error=error)
+        document = SmallGateway().status().model_copy(update={"policy": policy}).model_dump()
+        assert f"  policy      /p.toml, 2 rules{told}" in describe(document, 80)
 
 
 async def test_json_is_one_document(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ferry.cli.wrapping import PIPE_COLUMNS, wrapped
+from ferry.cli.wrapping import PIPE_COLUMNS, columns, wrapped
 from ferry_command import clean_environment, ferry, ferry_on_terminal
 
 PUBLIC = """\
@@ -40,11 +41,20 @@ keys = ["a folder of keys"]
         ('write keys = ["/a", "/b/c/d"] now', ["write", '    keys = ["/a", "/b/c/d"]', "    now"]),
         ("  the-first: why it is", ["  the-first: why", "      it is"]),
         ("/a b/f.toml, line 3: it is wrong", ["/a b/f.toml, line", "    3: it is wrong"]),
+        ("two  spaces  too", ["two  spaces  too"]),
         ("short\n\nlines stay as they are", ["short", "", "lines stay as they", "    are"]),
     ],
 )
 def test_lines_are_broken_between_words_and_never_inside_a_value(text: str, lines: list[str]) -> None:
     assert wrapped(text, 18, hang=4, whole=["/a b/f.toml"]) == lines
+
+
+@pytest.mark.parametrize(
+    ("given", "width"), [("", PIPE_COLUMNS), ("0", PIPE_COLUMNS), ("wide", PIPE_COLUMNS), ("60", 60), ("7", 40)]
+)
+def test_the_width_of_a_pipe_may_be_given(monkeypatch: pytest.MonkeyPatch, given: str, width: int) -> None:
+    monkeypatch.setenv("COLUMNS", given)
+    assert columns(io.StringIO()) == width
 
 
 WORDS = st.lists(st.text("abc.:/", min_size=1, max_size=12), min_size=1)

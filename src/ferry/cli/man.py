@@ -84,7 +84,7 @@ def _head(title: str, section: int, name: str) -> list[str]:
 
 def _tagged(parameter: Parameter) -> list[str]:
     names = ", ".join(parameter.names) if parameter.is_option else parameter.value.upper()
-    value = f" {parameter.value}" if parameter.is_option and parameter.value else ""
+    value = f" {parameter.value}" if parameter.is_option else ""
     return [".TP", f".B {_text(names + value)}", _text(parameter.help or "Show the help.")]
 
 

@@ -21,11 +21,9 @@ def columns(stream: TextIO) -> int:
     given = os.environ.get("COLUMNS", "")
     if given.isdecimal() and int(given):
         return max(int(given), LEAST_COLUMNS)
-    if not stream.isatty():
-        return PIPE_COLUMNS
     try:
         return max(os.get_terminal_size(stream.fileno()).columns or PIPE_COLUMNS, LEAST_COLUMNS)
-    except OSError:
+    except OSError:  # it is no terminal
         return PIPE_COLUMNS
 
 
