@@ -12,6 +12,8 @@ from asyncssh.public_key import decode_ssh_public_key
 from ferry.protocol.certificates import is_certificate
 from ferry.protocol.key_algorithms import of_certificate
 
+from . import hostbound
+
 KEX_ALGORITHMS: Final = (
     # curve25519 first: Dropbear guesses it, and asyncssh ends the connection if the guess is not its own first choice
     "curve25519-sha256",
@@ -78,7 +80,7 @@ def algorithm_asked(request: bytes) -> str:
     try:
         packet.get_byte()
         packet.get_string(), packet.get_string()  # the login name and the service
-        if packet.get_string() != b"publickey":
+        if packet.get_string() not in (b"publickey", hostbound.METHOD):
             return ""
         packet.get_boolean()
         return packet.get_string().decode("ascii", "replace")

@@ -47,6 +47,7 @@ from ferry.limiters.rate import PerSecond, Spacing
 from ferry.names import ConnectionId, printable
 from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
 
+from . import hostbound
 from .algorithms import algorithm_asked, algorithm_used, ciphers_for, security_key_flags, signed_with
 from .channel_state import OwnedChannel
 from .endings import Endings
@@ -113,6 +114,7 @@ class HardenedConnection(PacketConnection):
     ) -> None:
         super().__init__(loop, options, None, None, None)
         self._protocol_factory = lambda: owner
+        self._extensions_to_send.update([hostbound.EXTENSION])
         self.id = connection
         self.handler = NOBODY
         """It carries out the client's requests, from the log-in on."""
