@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 from functools import partial
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ferry.edge.http import pages
 from ferry.protocol.http1.request import RequestHead, parse_request
@@ -149,3 +152,8 @@ def test_fields_that_a_status_needs() -> None:
 def test_head_gets_the_length_only() -> None:
     full = answer(404, "x", asking(), close=False)
     assert answer(404, "x", asking(method=b"HEAD"), close=False) == full[: full.index(b"\r\n\r\n") + 4]
+
+
+@given(st.text(st.sampled_from("&<>\"'`;a\u00e9\0\n") | st.characters()))
+def test_texts_are_escaped_as_by_the_standard_library(text: str) -> None:
+    assert pages.escaped(text) == html.escape(text)

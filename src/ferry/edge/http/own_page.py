@@ -5,7 +5,6 @@ It names no tunnel and is the same for every visitor, so that caches may keep it
 
 from __future__ import annotations
 
-import html
 import json
 import textwrap
 from dataclasses import dataclass
@@ -77,14 +76,14 @@ class OwnPage:
         content = [
             pages.paragraph(_ABOUT),
             pages.paragraph(_HOW),
-            f"<pre><code>{html.escape(self._command)}</code></pre>",
+            f"<pre><code>{pages.escaped(self._command)}</code></pre>",
             pages.paragraph(self._who),
             pages.paragraph(_LOST, "dim"),
         ]
         if self.abuse_contact:
             link = self.abuse_contact if "://" in self.abuse_contact else f"mailto:{self.abuse_contact}"
-            shown = f'<a href="{html.escape(link)}">{html.escape(self.abuse_contact)}</a>'
-            content.append(f'<p class="owner">{html.escape(_HARM)} {shown}.</p>')
+            shown = f'<a href="{pages.escaped(link)}">{pages.escaped(self.abuse_contact)}</a>'
+            content.append(f'<p class="owner">{pages.escaped(_HARM)} {shown}.</p>')
         elif self._whom:
             content.append(pages.paragraph(f"{_HARM} {self._whom}.", "owner"))
         return pages.html_page(f"{self.domain}: a Ferry gateway", self.domain, TITLE, "".join(content), style=_STYLE)
