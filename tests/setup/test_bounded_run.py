@@ -21,6 +21,11 @@ def test_a_program_that_ends() -> None:
     assert ran("import sys; print('all'); sys.exit('why')") == Ran(1, b"all\n", "why\n")
 
 
+def test_a_program_that_is_quiet_for_longer_than_between_two_looks() -> None:
+    pause = 3 * limits.LINT_LOOK_SECONDS
+    assert ran(f"import time; time.sleep({pause}); print('all')") == Ran(0, b"all\n", "")
+
+
 def test_a_program_that_prints_without_end() -> None:
     done = ran("while True: print('y' * 50)", seconds=10)
     assert (done.code, len(done.out), done.late) == (None, 100, False)
