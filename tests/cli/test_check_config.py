@@ -303,6 +303,16 @@ def test_a_fleets_file_in_a_folder_of_keys_is_to_fix(tmp_path: Path, new_key: Ca
     assert [each.severity for each in findings(configuration) if each.subject == "keys"] == [Severity.OK]
 
 
+def test_keys_without_names_are_noted_with_what_to_write(tmp_path: Path, new_key: Callable[[], Path]) -> None:
+    keys = tmp_path / "fleet"
+    lines = [" ".join(new_key().with_suffix(".pub").read_text().split()[:2]) for _ in range(3)]
+    keys.write_text(f"{lines[0]} name=web-1\n{lines[1]} root@web-2.example\n{lines[2]} root@web-3\n")
+    configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
+    (note,) = [each for each in findings(configuration) if each.severity is Severity.NOTE and each.subject == "keys"]
+    assert note.text.startswith(f"{keys}: 2 of its keys have no name, so lists show their comments, and rules, ")
+    assert note.text.endswith("do not know them: write name=web-2 behind the key in line 2, and so on")
+
+
 def test_options_that_do_something_else_than_meant_are_noted(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f'no-pty {PUBLIC_KEY}\nrestrict,permitlisten="80" {PUBLIC_KEY}\n')
@@ -324,7 +334,8 @@ def test_ports_of_two_keys_and_those_that_nobody_can_have_are_noted(
         f'permitlisten="21024" {one} name=web-1\npermitlisten="21024" {three} name=web-1\npermitlisten="21023" {three}\n'
     )
     configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
-    assert [each.text for each in findings(configuration) if each.subject == "keys"] == [
+    told = [each.text for each in findings(configuration) if each.subject == "keys"]
+    assert [text for text in told if "have no name" not in text] == [
         f"{keys}, line 3: permitlisten= names port 21022, and so does {keys}, line 1, for another key: only the first that "
         "comes gets it",
         f"{keys}, line 7: permitlisten= names port 21023, and so does {keys}, line 3, for another key: only the first that "

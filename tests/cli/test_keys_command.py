@@ -128,6 +128,53 @@ def test_a_port_in_a_line_that_lets_nobody_in_is_not_given_away(
     ]
 
 
+def test_the_list_has_refused_and_expired_lines_and_the_comments_of_keys_without_a_name(
+    stopped: Stopped, new_key: Callable[[], Path]
+) -> None:
+    one, two, three = (public(new_key()) for _ in range(3))
+    stopped.file.write_text(
+        f'restrict,permitlisten="localhost:21003",permitopen="any:any" {one} root@web-3 name=web-3\n'
+        f'expiry-time="20250101" {two} root@web-4\nnonsense\n{three} root@web-5 name=web-5\n'
+    )
+    rows = {row["line"]: row for row in stopped.json("list")}
+    assert [(n, row["state"], row["name"], row["comment"]) for n, row in sorted(rows.items())] == [
+        (1, "refused", "web-3", ""), (2, "expired", None, "root@web-4"), (3, "refused", None, ""),
+        (4, "enabled", "web-5", "root@web-5 name=web-5"),
+    ]  # fmt: skip
+    assert rows[1]["ports"] == [21003]
+    assert 'permitopen="any:any"' in rows[1]["mistake"]
+    shown = stopped.keys("list").out
+    assert "(root@web-4)" in shown
+    assert "'any' is no port" in shown
+    assert [row["line"] for row in stopped.json("list", "web-3")] == [1]
+
+
+def test_who_has_a_refused_line_alone_is_told_so(stopped: Stopped, key: Path, new_key: Callable[[], Path]) -> None:
+    lines = "".join(f"{public(new_key())} name=other-{n}\n" for n in range(7))
+    stopped.file.write_text(f'{lines}permitopen="any:any" {public(key)} name=web-3\n')
+    for action in ("disable", "remove"):
+        ran = stopped.keys(action, "web-3")
+        told = " ".join(ran.err.split())
+        assert ran.code == 1
+        assert f"{stopped.file}, line 8 has the key of web-3, and is refused, so it lets nobody in: permitopen=" in told
+    unknown = " ".join(stopped.keys("disable", "nobody").err.split())
+    assert "there are other-0, other-1, other-2, other-3, other-4 and 2 more (`ferry keys` lists them)" in unknown
+
+
+def test_a_port_that_the_removed_line_alone_kept_is_named(stopped: Stopped, key: Path) -> None:
+    stopped.file.write_text(f'permitlisten="21030" {public(key)} name=web-30\n')
+    assert stopped.keys("remove", "web-30").out.endswith("port 21030: kept by its line alone, and free now\n")
+
+
+def test_a_name_in_the_file_of_one_login_name_is_shown_as_refused(tmp_path: Path, key: Path) -> None:
+    (tmp_path / "authorized_keys.d").mkdir()
+    made = Stopped(tmp_path, "authorized_keys.d/%u")
+    made.gateway.close()
+    (tmp_path / "authorized_keys.d" / "evil").write_text(f"{public(key)} name=web-20\n")
+    (row,) = made.json("list")
+    assert (row["state"], row["name"], row["user"]) == ("refused", None, "evil")
+
+
 def test_the_list_fits_a_terminal_and_names_are_whole(stopped: Stopped, key: Path) -> None:
     """Options stood there one character a line, and a machine was called `w…`."""
     options = 'restrict,port-forwarding,permitlisten="localhost:21033",from="192.0.2.0/24",expiry-time="20371231"'

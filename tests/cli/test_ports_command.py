@@ -37,6 +37,17 @@ async def test_each_port_has_a_row(tmp_path: Path) -> None:
     assert re.search(r"for good +/etc/ferry/keys, line 3$", rows[2])
 
 
+async def test_a_key_without_a_name_has_its_comment_and_a_port_that_is_up_its_addresses(tmp_path: Path) -> None:
+    rows = [row(22001, "up", holder=KEY, comment="root@web-1", bound=["0.0.0.0", "[::]"]), row(22002, "disabled")]
+    async with running(tmp_path / "state", SmallGateway(port_table=rows)):
+        result = await run(ports, "--state", str(tmp_path / "state"))
+    title, first, second = result.lines
+    assert "LISTENS ON" in title
+    assert first.startswith("(root@web-1)  22001")
+    assert "0.0.0.0 [::]" in first
+    assert "disabled" in second
+
+
 async def test_programs_get_the_same_as_json(tmp_path: Path) -> None:
     async with running(tmp_path / "state", SmallGateway(port_table=TABLE)):
         result = await run(ports, "--json", "--state", str(tmp_path / "state"))

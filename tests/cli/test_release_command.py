@@ -6,6 +6,8 @@ from pathlib import Path
 
 from console_commands import run, running
 from ferry.cli.release import release
+from ferry.console.models import PortInfo
+from small_gateway import SmallGateway
 
 
 async def test_names_are_given_back_and_one_that_is_up_is_said_to_be(tmp_path: Path) -> None:
@@ -18,6 +20,16 @@ async def test_names_are_given_back_and_one_that_is_up_is_said_to_be(tmp_path: P
     assert blog.startswith("released blog.example.com of web-1 (SHA256:")
     assert blog.endswith("): it is free when its tunnel closes")
     assert (result.code, port.endswith(")")) == (0, True)
+
+
+async def test_a_port_that_a_line_keeps_still_is_said_to_be(tmp_path: Path) -> None:
+    row = PortInfo(
+        port=30042, label=None, host=None, holder="web-1", state="down", since=None, kept_until=None,
+        kept_for_good=True, lines=["/etc/ferry/keys, line 3"],
+    )  # fmt: skip
+    async with running(tmp_path / "state", SmallGateway(port_table=[row])):
+        result = await run(release, "30042", "--state", str(tmp_path / "state"))
+    assert result.lines[1] == "  /etc/ferry/keys, line 3 keeps it still: take it out of permitlisten= there, too"
 
 
 async def test_an_unknown_name_fails_with_the_nearest_and_those_before_it_are_given_back(tmp_path: Path) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ferry.gateway.port_table import PortTable, Up
 from ferry.kinds.rules import PortRange, Purpose
 from ferry.names import Address, Fingerprint, IdentityId, Kind
 from ferry.policy.keys import KeyLine
-from ferry.policy.port_lines import PortLine, ports_in
+from ferry.policy.port_lines import NoPortLines, PortLine, ports_in
 from ferry.protocol.key_options import parse_options
 from ferry.registry.contract import NEVER, Reservation
 from ferry.store.machines import Known, KnownKey, Machine
@@ -38,14 +39,32 @@ def line(port: int, name: str | None = None) -> dict[int, list[PortLine]]:
     return dict(ports_in([(KEY, [KeyLine(name, options, None, "/keys", 3)])]))
 
 
+class FileLines(NoPortLines):
+    """The lines of key files."""
+
+    def __init__(self, ports: dict[int, list[PortLine]], in_vain: dict[int, list[PortLine]]) -> None:
+        self._ports = ports
+        self._in_vain = in_vain
+
+    def ports(self) -> Mapping[int, Sequence[PortLine]]:
+        return self._ports
+
+    def ports_in_vain(self) -> Mapping[int, Sequence[PortLine]]:
+        return self._in_vain
+
+    def comment_of(self, fingerprint: Fingerprint) -> str:
+        return "root@web-1" if fingerprint == KEY else ""
+
+
 def table(
     *reservations: Reservation,
     lines: dict[int, list[PortLine]] | None = None,
     up: dict[int, Up] | None = None,
     known: Known = NOBODY,
+    in_vain: dict[int, list[PortLine]] | None = None,
 ) -> list[tuple[object, ...]]:
     """The rows: port, host, label, holder, state, since, whether it is for good."""
-    made = PortTable(reservations, lines or {}, up or {}, known, FLEET, NOW)
+    made = PortTable(reservations, FileLines(lines or {}, in_vain or {}), up or {}, known, FLEET, NOW)
     return [
         (
             row.port,
@@ -103,3 +122,25 @@ def test_a_line_and_the_reservation_of_its_key_are_one_row_and_those_of_another_
 def test_a_line_with_a_port_outside_all_ranges_is_no_row() -> None:
     assert table(lines=line(80)) == []
     assert table(lines=line(22001, "web-1")) == [(22001, "web-1", None, "web-1", "never seen", None, True)]
+
+
+def test_a_line_that_is_disabled_or_refused_says_so_and_names_its_place() -> None:
+    known = Known({ANN: Machine("web-1", None)}, {KEY: KnownKey(ANN, 1.0)}, {"web-1": ANN})
+    in_vain = {21001: [PortLine(KEY, KeyLine("web-1", file="/keys", number=3), "disabled")]}
+    given = PortTable((reservation(21001, label="ssh"),), FileLines({}, in_vain), {}, known, FLEET, NOW)
+    assert [(row.state, row.lines, row.kept_for_good) for row in given.rows()] == [
+        ("disabled", ["/keys, line 3"], True)
+    ]
+    alone = {21002: [PortLine(KEY, KeyLine("web-2", file="/keys", number=4), "refused")]}
+    assert table(in_vain=alone) == [(21002, "web-2", "ssh", "web-2", "refused", None, False)]
+    still_up = PortTable(
+        (reservation(21001, label="ssh"),), FileLines({}, in_vain), {21001: Up(ANN, "web-1", NOW)}, known, FLEET, NOW
+    )
+    assert [row.state for row in still_up.rows()] == ["up"]
+
+
+def test_a_key_without_a_name_has_its_comment_and_a_port_its_addresses() -> None:
+    known = Known({ANN: Machine(None, None), BOB: Machine("bob", None)}, {KEY: KnownKey(ANN, 1.0)}, {"bob": BOB})
+    up = {21001: Up(ANN, "SHA256:web", NOW, ("0.0.0.0", "[::]"))}
+    rows = PortTable((reservation(21002, BOB),), FileLines({}, {}), up, known, FLEET, NOW).rows()
+    assert [(row.comment, row.bound) for row in rows] == [("root@web-1", ["0.0.0.0", "[::]"]), ("", [])]

@@ -29,6 +29,9 @@ class OneLine:
     def ports_in_vain(self) -> Mapping[int, Sequence[PortLine]]:
         return {}
 
+    def comment_of(self, _fingerprint: Fingerprint) -> str:
+        return ""
+
 
 async def any_port(client: RawClient) -> int:
     """Ask for a port, and give it back."""

@@ -10,9 +10,10 @@ from typing import cast
 
 import pytest
 
-from ferry.names import Address, Fingerprint, Identity, Kind, WorkerId
+from ferry.names import Address, ConnectionId, Fingerprint, Identity, Kind, WorkerId
 from ferry.registry.contract import Claimed, StoreUnavailable, Terms
 from ferry.report import no_report
+from ferry.store.connections import ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.identities import IdentityStore
 from ferry.store.registry import SqlRegistry
@@ -83,8 +84,12 @@ async def test_a_key_that_gets_a_name_keeps_its_reservations(house: House) -> No
 async def test_a_key_that_joins_a_name_brings_its_reservations(house: House) -> None:
     named, lone = await house.key("a", "web-1"), await house.key("b")
     await house.claim(BLOG, lone)
+    history = ConnectionRows(house.store, no_report)
+    history.connection_started(ConnectionId("c1"), lone, "192.0.2.7:1", "OpenSSH", 10)
+    await history.flush()
     joined = await house.key("b", "web-1")
     assert joined.id == named.id
+    assert [row.identity for row in await history.recent(9)] == [named.id]
     assert await house.owns(named) == [BLOG]
     # What it served when it was still alone is taken over, not refused.
     assert (await house.claim(BLOG, joined)).displaced is not None

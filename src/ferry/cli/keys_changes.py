@@ -29,6 +29,8 @@ from .output import age, print_json, print_note, print_table, quiet_pipe, safe
 from .table import Column
 
 _KEY_FILE_BYTES: Final = 64 * limits.KIB
+_SOME: Final = 5  # names that a refusal shows
+_NO_KEY: Final = {"fingerprint": None, "algorithm": None}
 KEYS: Final = (
     Column("NAME", most=40),
     Column("KEY", least=12, most=18),
@@ -44,9 +46,11 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     """Each key of the files, with what the gateway knows of it."""
     known = {one["fingerprint"]: one for one in door.known_keys()}
     mistakes: list[Mistaken] = []
-    lines = lines_in([Path(file) for file in door.files], mistakes)
-    found = [_row(line, known.get(line.key.fingerprint)) for line in lines if name is None or _is(line, name)]
-    there = {line.key.fingerprint for line in lines}
+    lines, now = lines_in([Path(file) for file in door.files], mistakes), SystemClock().now()
+    found = [_row(line, known.get(line.key.fingerprint), now) for line in lines if name is None or _is(line, name)]
+    refused = [one for one in mistakes if name is None or _is_mistaken(one, name)]
+    found += [_refused(one) for one in refused]
+    there = {line.key.fingerprint for line in lines} | {one.key.fingerprint for one in mistakes if one.key is not None}
     found += [
         _without_line(one)
         for key, one in known.items()
@@ -54,9 +58,9 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     ]
     if name is not None and not found:
         raise _unknown(name, lines)
-    if mistakes:
-        more = f" and {len(mistakes) - 1} more" if len(mistakes) > 1 else ""
-        text = f"{safe(mistakes[0].place)}{more}: with a mistake, so it lets nobody in: `ferry check-config` says what to write"
+    if refused:
+        more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
+        text = f"{safe(refused[0].place)}{more}: with a mistake, so it lets nobody in: `ferry check-config` says what to write"
         print_note(text, as_json=as_json)
     with quiet_pipe():
         if as_json:
@@ -66,21 +70,24 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
                 "every key is let in: there are no key files" if not door.files else "the key files have no keys"
             )
         else:
-            now = SystemClock().now()
             print_table(KEYS, [_cells(one, now) for one in found])
 
 
-def _row(line: FileLine, known: dict[str, Any] | None) -> dict[str, Any]:
+def _row(line: FileLine, known: dict[str, Any] | None, now: float) -> dict[str, Any]:
     body = enabled_line(line.text).strip()
     held = (
         [one["port"] for one in known["held"] if one["port"] is not None and one["label"] is not None] if known else []
     )
     named = ports_of(KeyLine(line.name, line.key.options))
+    expires = line.key.options.expires
+    state = "disabled" if line.disabled else "expired" if expires is not None and expires < int(now) else "enabled"
     return {
         "name": line.name or (known["name"] if known else None),
         "fingerprint": line.key.fingerprint,
         "algorithm": line.key.algorithm,
         "disabled": line.disabled,
+        "state": state,
+        "comment": line.key.comment[: limits.KEY_COMMENT_CHARS],
         "options": body[: body.find(line.key.algorithm)].strip(),
         "ports": sorted({*held, *named}),
         "host": known["host"] if known else None,
@@ -88,23 +95,35 @@ def _row(line: FileLine, known: dict[str, Any] | None) -> dict[str, Any]:
         "user": line.user,
         "file": str(line.path),
         "line": line.number,
+        "mistake": None,
     }
+
+
+def _refused(one: Mistaken) -> dict[str, Any]:
+    """A line that lets nobody in."""
+    nothing = dict.fromkeys(("host", "last_seen", "options"))
+    key = {"fingerprint": one.key.fingerprint, "algorithm": one.key.algorithm} if one.key is not None else _NO_KEY
+    place = {"user": one.user, "file": str(one.path), "line": one.number, "mistake": one.why}
+    ports = sorted(one.key.ports) if one.key is not None else []
+    head = {"name": one.name if one.key is not None else None, **key, "disabled": False, "state": "refused"}
+    return {**head, "comment": "", **nothing, "ports": ports, **place}
 
 
 def _without_line(known: dict[str, Any]) -> dict[str, Any]:
     """A key that was entered, and whose line has not come into a file yet."""
     ports = sorted(one["port"] for one in known["held"] if one["port"] is not None and one["label"] is not None)
-    nothing = dict.fromkeys(("algorithm", "options", "user", "file", "line"))
+    nothing = dict.fromkeys(("algorithm", "options", "user", "file", "line", "mistake"))
     same = {field: known[field] for field in ("name", "fingerprint", "host", "last_seen")}
-    return nothing | same | {"disabled": False, "ports": ports}
+    return nothing | same | {"disabled": False, "state": "no line", "comment": "", "ports": ports}
 
 
 def _cells(one: dict[str, Any], now: float) -> list[object]:
     seen = f"{age(one['last_seen'], now)} ago" if one["last_seen"] else "never"
     ports = ", ".join(map(str, one["ports"])) or "-"
-    state = "no line" if one["file"] is None else "disabled" if one["disabled"] else "enabled"
+    name = one["name"] or (f"({one['comment']})" if one["comment"] else "-")
     place = "-" if one["file"] is None else f"{one['file']}, line {one['line']}"
-    return [one["name"] or "-", one["fingerprint"], state, ports, seen, one["options"] or "-", place]
+    says = one["mistake"] or one["options"] or "-"
+    return [name, one["fingerprint"] or "-", one["state"], ports, seen, says, place]
 
 
 # --- add
@@ -295,15 +314,18 @@ def replace(door: Door, name: str, key: str, *, as_json: bool) -> None:
 
 def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
     """Take lines out. The file comes first, so that the key cannot come back and take its names meanwhile."""
-    everything = lines_in([Path(file) for file in door.files])
+    mistakes: list[Mistaken] = []
+    everything = lines_in([Path(file) for file in door.files], mistakes)
     lines = [line for line in everything if _is(line, name)]
     entered = {
         one["fingerprint"]: one["name"]
         for one in door.known_keys()
         if not lines and name in (one["fingerprint"], one["name"])
     }
-    if not lines and not entered:
-        raise _unknown(name, everything)
+    if not lines:
+        _check_mistakes(name, mistakes)
+        if not entered:
+            raise _unknown(name, everything)
     gone = sorted({*entered, *(line.key.fingerprint for line in lines)})
     names = {one for one in (*entered.values(), *(line.name for line in lines)) if one is not None}
     stays = any(one not in lines and (one.name in names or one.key.fingerprint in gone) for one in everything)
@@ -311,6 +333,8 @@ def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
     identity = next(iter(names)) if len(names) == 1 and not stays else None
     done = door.forget(keys=gone, name=identity, keep=keep or stays)
     held = [one["address"] for one in done["held"]]
+    ports = (f"port {port}" for line in lines for port in ports_of(KeyLine(line.name, line.key.options)))
+    named = [port for port in dict.fromkeys(ports) if port not in held]
     stays = stays or done["others"]
     if as_json:
         print_json(
@@ -326,26 +350,45 @@ def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
     elif held:
         verb = "kept" if keep else "gave back"
         typer.echo(f"{verb} {safe(', '.join(held))}")
-    else:
+    elif not named:
         typer.echo("it had no names or ports")
+    if named and not stays:
+        typer.echo(f"{', '.join(named)}: kept by its line alone, and free now")
 
 
 def _lines_of(door: Door, name: str) -> list[FileLine]:
     if not door.files:
         raise FerryError("this gateway lets in every key: it has no key files (access.mode)")
-    lines = lines_in([Path(file) for file in door.files])
+    mistakes: list[Mistaken] = []
+    lines = lines_in([Path(file) for file in door.files], mistakes)
     if not (found := [line for line in lines if _is(line, name)]):
+        _check_mistakes(name, mistakes)
         raise _unknown(name, lines)
     return found
+
+
+def _check_mistakes(name: str, mistakes: Sequence[Mistaken]) -> None:
+    """Raise FerryError if a line of `name` is refused, so that it is none of those to change."""
+    for one in mistakes:
+        if _is_mistaken(one, name):
+            raise FerryError(
+                f"{one.place} has the key of {safe(name)}, and is refused, so it lets nobody in: {one.why}: correct the line, "
+                "or delete it"
+            )
 
 
 def _is(line: FileLine, name: str) -> bool:
     return name in (line.key.fingerprint, line.name)
 
 
+def _is_mistaken(line: Mistaken, name: str) -> bool:
+    return line.key is not None and name in (line.key.fingerprint, line.name)
+
+
 def _unknown(name: str, lines: Sequence[FileLine]) -> FerryError:
     names = sorted({line.name for line in lines if line.name is not None})
-    some = f"there are {', '.join(names[:5])}" if names else "no line has a name: write SHA256:... of the key"
+    more = f" and {len(names) - _SOME} more (`ferry keys` lists them)" if len(names) > _SOME else ""
+    some = f"there are {', '.join(names[:_SOME])}{more}" if names else "no line has a name: write SHA256:... of the key"
     return FerryError(f"no line of the key files has a key of {safe(name)}: {some}")
 
 

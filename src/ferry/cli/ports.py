@@ -20,6 +20,7 @@ PORTS: Final = (
     Column("LABEL", least=9),
     Column("HOLDER", optional=True, least=8, most=18),
     Column("STATE"),
+    Column("LISTENS ON", optional=True),
     Column("SINCE", optional=True),
     Column("KEPT", optional=True),
     Column("KEY FILE", optional=True, least=16, end=True),
@@ -34,8 +35,10 @@ def ports(
 ) -> None:
     """Show the port table: which TCP port is whose, for what, and whether it is up.
 
-    HOST is what a session of the holder has sent as SELF_REMOTE_HOST, else the name of its key. A port that a line of a
-    key file names (`permitlisten=`) is its holder's before the first connection. The ranges of each label are those of
+    HOST is what a session of the holder has sent as SELF_REMOTE_HOST, else the name of its key, else the comment of its
+    key, in brackets, which proves nothing. A port that a line of a
+    key file names (`permitlisten=`) is its holder's before the first connection; STATE says so if that line is refused,
+    disabled, or allows no forwards. LISTENS ON has the addresses of a port that is up. The ranges of each label are those of
     `tcp.purposes`. Of a gateway that has stopped the table is read from its state folder: then no port is up.
     """
     found = find_door(state, config, reads=True).ports()
@@ -53,5 +56,6 @@ def ports(
 def _row(one: dict[str, Any], now: float) -> list[object]:
     since = f"{age(one['since'], now)} ago" if one["since"] else "-"
     kept = "for good" if one["kept_for_good"] else f"until {one['kept_until'][:10]}" if one["kept_until"] else "-"
-    head = [one["host"] or "-", one["port"], one["label"] or "-", short_identity(one["holder"])]
-    return [*head, one["state"], since, kept, "; ".join(one["lines"]) or "-"]
+    host = one["host"] or (f"({one['comment']})" if one.get("comment") else "-")
+    head = [host, one["port"], one["label"] or "-", short_identity(one["holder"])]
+    return [*head, one["state"], " ".join(one.get("bound", ())) or "-", since, kept, "; ".join(one["lines"]) or "-"]

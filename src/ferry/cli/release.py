@@ -26,7 +26,7 @@ def release(
     Exit codes: 0 when all were given back, 1 when one of them is not reserved; those before it are given back.
     """
     gateway = find_gateway(state, config)
-    done: list[Any] = []
+    done: list[dict[str, Any]] = []
     try:
         done.extend(gateway.delete("names", name) for name in names)
     except ApiError:
@@ -42,3 +42,5 @@ def _show(done: list[Any], *, as_json: bool) -> None:
     for one in done:
         note = ": it is free when its tunnel closes" if one["live"] else ""
         typer.echo(f"released {safe(one['address'])} of {safe(one['identity'])}{note}")
+        for line in one.get("lines", ()):
+            typer.echo(f"  {safe(line)} keeps it still: take it out of permitlisten= there, too")

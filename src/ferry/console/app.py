@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import Request
 
 from ferry import __version__, limits
-from ferry.names import Address, ConnectionId, IdentityId, TunnelId, printable
+from ferry.names import Address, ConnectionId, IdentityId, Kind, TunnelId, printable
 from ferry.observe.events import Event, EventRing, Subscription
 
 from .acts import Acts
@@ -172,7 +172,12 @@ def _closing(state: ConsoleState) -> APIRouter:
         name = find_name(target, await state.names(None))
         if not await state.free(Address.from_key(name.key), IdentityId(name.owner)):
             raise NotFound(f"{name.address} was freed a moment ago", "")
-        return Closed(what="name", id=name.key, address=name.address, identity=name.owner_name, live=name.live)
+        address = Address.from_key(name.key)
+        rows = await state.ports() if address.kind is Kind.TCP else []
+        lines = [line for row in rows if row.port == address.port and row.kept_for_good for line in row.lines]
+        return Closed(
+            what="name", id=name.key, address=name.address, identity=name.owner_name, live=name.live, lines=lines
+        )
 
     @api.delete("/blocked/{address:path}")
     async def unblock(address: str) -> Closed:

@@ -212,7 +212,13 @@ class PortInfo(ApiModel):
         description="What the holder's machine has called itself last (SELF_REMOTE_HOST), else the name of the key."
     )
     holder: str
-    state: Literal["up", "down", "never seen"]
+    comment: str = Field(
+        "", description="The comment behind the holder's key in a key file, if it has no name. It proves nothing."
+    )
+    state: Literal["up", "down", "never seen", "disabled", "refused", "no forwards"] = Field(
+        description="The last three: why the line that names it lets its key not have it."
+    )
+    bound: list[str] = Field(default_factory=list, description="The addresses that it listens on, while it is up.")
     since: Moment | None = Field(
         description="Up or down since; of a port that was never seen, when it was given, if that is known."
     )
@@ -358,6 +364,9 @@ class Closed(ApiModel):
     address: str = Field(description="Of a tunnel or name; the peer's of a connection.")
     identity: str
     live: bool = Field(False, description="Of a name: a tunnel serves it, and keeps it until it closes.")
+    lines: list[str] = Field(
+        default_factory=list, description="Of a port: the lines of key files that keep it still (`permitlisten=`)."
+    )
 
 
 class Health(ApiModel):

@@ -171,14 +171,14 @@ class OperatorView:
 
     async def ports(self) -> list[PortInfo]:
         up = {
-            tunnel.address.port: Up(client.identity.id, str(client.identity), tunnel.forward.created)
+            tunnel.address.port: _up(client, tunnel)
             for client in self.ssh
             for tunnel in client.forwards.values()
             if kind_of(tunnel.address.kind).is_port
         }
         forwards = self.ssh.settings.forwards
         reservations, known = await self.registry.reservations(None), await self.machines.known()
-        return PortTable(reservations, forwards.port_lines.ports(), up, known, forwards.rules, self.clock.now()).rows()
+        return PortTable(reservations, forwards.port_lines, up, known, forwards.rules, self.clock.now()).rows()
 
     async def reachable(self) -> MachineList:
         forwards = self.ssh.settings.forwards
@@ -262,3 +262,8 @@ class OperatorView:
             bound=[str(endpoint) for endpoint in tunnel.bound],
             instead=tunnel.instead,
         )
+
+
+def _up(client: Client, tunnel: SshTunnel) -> Up:
+    bound = tuple(f"[{one.host}]" if ":" in one.host else one.host for one in tunnel.bound)
+    return Up(client.identity.id, str(client.identity), tunnel.forward.created, bound)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from ferry.console.models import PortInfo, moment
 from ferry.kinds import kind_of
 from ferry.kinds.rules import ForwardRules
-from ferry.names import IdentityId
-from ferry.policy.port_lines import PortLine
+from ferry.names import Fingerprint, IdentityId
+from ferry.policy.port_lines import PortLine, PortLines
 from ferry.registry.contract import NEVER, Reservation
 from ferry.registry.rules import kept_until
 from ferry.store.machines import Known
@@ -32,6 +32,8 @@ class Up(NamedTuple):
     owner_name: str
     since: float
     """Seconds since the epoch."""
+    bound: tuple[str, ...] = ()
+    """The addresses that it listens on, without the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +41,22 @@ class PortTable:
     """The facts that it is made of."""
 
     reservations: Sequence[Reservation]
-    lines: Mapping[int, Sequence[PortLine]]
+    lines: PortLines
     up: Mapping[int, Up]
     known: Known
     rules: ForwardRules
     now: float
     """Seconds since the epoch."""
+    _keys: dict[IdentityId, list[Fingerprint]] = field(default_factory=dict, init=False)
+    """The keys of each identity."""
 
     def rows(self) -> list[PortInfo]:
         """One row for each port and holder, in the order of the ports."""
-        rows = [*self._reserved(), *self._of_lines(), *self._up_only()]
+        self._keys.clear()
+        for key, known in self.known.keys.items():
+            self._keys.setdefault(known.identity, []).append(key)
+        rows = [*self._reserved(), *self._of_lines(self.lines.ports()), *self._up_only()]
+        rows += self._of_lines(self.lines.ports_in_vain())
         return sorted(rows, key=lambda row: (row.port, row.state != "up", row.holder))
 
     def _in_force(self) -> Iterator[Reservation]:
@@ -67,23 +75,30 @@ class PortTable:
             port, up = one.address.port, self._up_of(one)
             seen = one.last_used != NEVER
             until = kept_until(one, keep=self.rules.keep)
-            lines = (line for line in self.lines.get(port, ()) if self._owner(line) == one.owner)
+            lines = self._lines(self.lines.ports(), port, one.owner)
+            vain = [] if lines or up else self._lines(self.lines.ports_in_vain(), port, one.owner)
             yield PortInfo(
                 port=port,
                 label=one.label or self.rules.purpose_of(port),
                 host=self._host(one.owner),
                 holder=one.owner_name,
-                state="up" if up else "down" if seen else "never seen",
+                state="up" if up else vain[0].in_vain if vain else "down" if seen else "never seen",
+                comment=self._comment(one.owner),
+                bound=list(up.bound) if up else [],
                 since=moment(up.since if up else one.last_used if seen else one.created),
                 kept_until=None if up or until == math.inf else moment(until),
                 kept_for_good=until == math.inf,
-                lines=_places(lines),
+                lines=_places([*lines, *vain]),
             )
 
-    def _of_lines(self) -> Iterator[PortInfo]:
+    def _lines(self, named: Mapping[int, Sequence[PortLine]], port: int, owner: IdentityId) -> list[PortLine]:
+        """Those of an owner that name a port."""
+        return [line for line in named.get(port, ()) if self._owner(line) == owner]
+
+    def _of_lines(self, named: Mapping[int, Sequence[PortLine]]) -> Iterator[PortInfo]:
         """The ports of lines whose holders have not asked for them yet."""
         reserved = {(one.address.port, one.owner) for one in self._in_force()}
-        for port, lines in self.lines.items():
+        for port, lines in named.items():
             if self.rules.range_of(port) is None:
                 continue
             for line in lines:
@@ -94,10 +109,12 @@ class PortTable:
                         label=self.rules.purpose_of(port),
                         host=line.line.name if owner is None else self._host(owner),
                         holder=line.holder,
-                        state="never seen",
+                        state=line.in_vain or "never seen",
+                        comment=line.line.comment,
+                        bound=[],
                         since=None,
                         kept_until=None,
-                        kept_for_good=True,
+                        kept_for_good=not line.in_vain,
                         lines=_places([line]),
                     )
 
@@ -112,6 +129,8 @@ class PortTable:
                     host=self._host(up.owner),
                     holder=up.owner_name,
                     state="up",
+                    comment=self._comment(up.owner),
+                    bound=list(up.bound),
                     since=moment(up.since),
                     kept_until=None,
                     kept_for_good=False,
@@ -125,6 +144,13 @@ class PortTable:
         """What its machine calls itself; else the name of its key."""
         machine = self.known.machines.get(owner)
         return None if machine is None else machine.host or machine.name
+
+    def _comment(self, owner: IdentityId) -> str:
+        """What the key files call the key of an owner without a name."""
+        machine = self.known.machines.get(owner)
+        if machine is not None and machine.name is not None:
+            return ""
+        return next(filter(None, map(self.lines.comment_of, self._keys.get(owner, ()))), "")
 
 
 def _places(lines: Iterable[PortLine]) -> list[str]:

@@ -51,7 +51,7 @@ async def stopped_fleet(config: Config, act: str = "") -> AsyncIterator[Fleet]:
 async def port_table(fleet: Fleet) -> list[PortInfo]:
     """The port table of a gateway that does not run."""
     settings, reservations, known = fleet.in_force(), await fleet.registry.reservations(None), await fleet.store.known()
-    return PortTable(reservations, settings.lines.ports(), {}, known, settings.rules, fleet.clock.now()).rows()
+    return PortTable(reservations, settings.lines, {}, known, settings.rules, fleet.clock.now()).rows()
 
 
 async def answer(config: Config, action: str, wanted: Mapping[str, object] | None) -> Any:

@@ -39,6 +39,8 @@ class KeyLine:
     """Empty if there are no key files. The same line may move."""
     number: int = field(default=0, compare=False)
     """From 1."""
+    comment: str = field(default="", compare=False)
+    """Behind a key without a name, for the operator's lists. It proves nothing."""
     certified: Certified | None = None
     """What has made it, if the client has logged in with a certificate: its options are those of both together."""
     beside: tuple[OtherKey, ...] = ()

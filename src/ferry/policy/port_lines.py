@@ -27,6 +27,8 @@ class PortLine(NamedTuple):
 
     fingerprint: Fingerprint
     line: KeyLine
+    in_vain: str = ""
+    """Why it keeps no port, in a word: `refused`, `disabled`, `no forwards`; empty: it keeps it."""
 
     def is_of(self, identity: Identity) -> bool:
         """Whether its key is one of `identity`. Who logs in with a certificate of that key is another one."""
@@ -53,6 +55,10 @@ class PortLines(Protocol):
 
     def ports_in_vain(self) -> Mapping[int, Sequence[PortLine]]:
         """The ports that lines name and do not keep: refused and disabled ones, and those that turn forwards off."""
+        ...
+
+    def comment_of(self, fingerprint: Fingerprint, /) -> str:
+        """What the files call a key without a name; empty if they have none, or nothing there."""
         ...
 
 
@@ -137,6 +143,9 @@ class NoPortLines:
 
     def ports_in_vain(self) -> Mapping[int, Sequence[PortLine]]:
         return _NONE
+
+    def comment_of(self, _fingerprint: Fingerprint) -> str:
+        return ""
 
 
 _NONE: Final[Mapping[int, Sequence[PortLine]]] = {}

@@ -59,11 +59,11 @@ def _shut(shut: Mapping[Fingerprint, Sequence[ShutLine]]) -> Iterator[tuple[int,
     for key, of_key in shut.items():
         for one in of_key:
             for port in one.key.ports if one.line.user is None else ():
-                yield port, PortLine(key, one.line)
+                yield port, PortLine(key, one.line, "refused" if one.why else "disabled")
 
 
 def _closed(lines: Iterable[tuple[Fingerprint, Sequence[KeyLine]]]) -> Iterator[tuple[int, PortLine]]:
     for key, of_key in lines:
         for line in of_key:
             if line.options.forwards_off and line.user is None:
-                yield from ((port, PortLine(key, line)) for port in ports_named(line))
+                yield from ((port, PortLine(key, line, "no forwards")) for port in ports_named(line))

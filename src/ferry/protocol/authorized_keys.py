@@ -16,7 +16,7 @@ import binascii
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
@@ -67,6 +67,8 @@ class AuthorizedKey:
     name: str | None
     """From `name=` in the comment."""
     options: KeyOptions = NO_OPTIONS
+    comment: str = field(default="", compare=False)
+    """What its author calls it. It proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +268,7 @@ def parse_key(line: str, options: KeyOptions = NO_OPTIONS) -> AuthorizedKey:
         raise InvalidInput(f"the key is cut short or is not an {algorithm} key: copy the whole .pub line again")
     if algorithm == _RSA and (bits := _size(fields[2])) not in RSA_BITS:
         raise InvalidInput(wrong_size(bits))
-    return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment), options)
+    return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment), options, comment.strip(_BLANKS))
 
 
 def decoded(encoded: str) -> bytes:

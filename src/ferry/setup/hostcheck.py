@@ -15,9 +15,11 @@ from ferry.config.policy_file import load_policy
 from ferry.config.rules import listed, overlap, shown, surprises
 from ferry.console.sockets import why_too_open
 from ferry.errors import FerryError
-from ferry.names import Endpoint
+from ferry.names import Endpoint, Fingerprint
 from ferry.policy.key_traps import traps_of
+from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import PortLine
+from ferry.protocol.authorized_keys import name_of_file
 from ferry.protocol.key_paths import Role
 from ferry.ssh.access_lines import Found, read_access
 from ferry.ssh.host_certificates import read_host_certificates
@@ -182,7 +184,7 @@ def _check_keys(config: Config) -> Iterator[Finding]:
                 is_public=lambda port: any(port in ports for ports in public),
             ):
                 yield Finding(Severity.NOTE, "keys", f"{line.file}, line {line.number}: {trap}")
-        noted = (*_ports_on_two_lines(found.ports), *_ports_outside(config, found.ports))
+        noted = (*_without_names(found), *_ports_on_two_lines(found.ports), *_ports_outside(config, found.ports))
         yield from (Finding(Severity.NOTE, "keys", text) for text in noted)
         if not found.rejected and not found.unclear:
             count, text = _counted(role, found)
@@ -190,6 +192,25 @@ def _check_keys(config: Config) -> Iterator[Finding]:
     if config.access.mode == "keys" and not usable:
         text = f"no usable key, so nobody can connect: put public keys into {_paths(config.access.keys)}"
         yield Finding(Severity.FIX, "keys", text)
+
+
+def _without_names(found: Found) -> Iterator[str]:
+    """A hand-kept file of a fleet has comments, and no names."""
+    files: dict[str, dict[Fingerprint, KeyLine]] = {}
+    for key, lines in found.lines.items():
+        for line in lines:
+            if line.name is None and line.user is None:
+                files.setdefault(line.file, {}).setdefault(key, line)
+    told = {str(unclear.path) for unclear in found.unclear}
+    for file, keys in files.items():
+        first = next(iter(keys.values()))
+        host = first.comment.partition("@")[2] or first.comment
+        name = name_of_file(host.partition(" ")[0].partition(".")[0]) or "web-1"
+        if len(keys) > 1 and file not in told:
+            yield (
+                f"{file}: {len(keys):,} of its keys have no name, so lists show their comments, and rules, `ssh -J gw NAME` and "
+                f"`ferry ssh-config` do not know them: write name={name} behind the key in line {first.number}, and so on"
+            )
 
 
 def _ports_outside(config: Config, ports: Mapping[int, Sequence[PortLine]]) -> Iterator[str]:

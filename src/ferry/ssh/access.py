@@ -194,6 +194,9 @@ class AuthorizedKeys:
     def ports_in_vain(self) -> Mapping[int, Sequence[PortLine]]:
         return self._found.ports_in_vain
 
+    def comment_of(self, fingerprint: Fingerprint) -> str:
+        return next((line.comment for line in self._found.lines.get(fingerprint, ()) if line.comment), "")
+
     def shut_lines_of(self, fingerprint: Fingerprint) -> Sequence[ShutLine]:
         return self._found.shut.get(fingerprint, ())
 

@@ -186,7 +186,9 @@ class _Reading:
                     key.fingerprint, KeyLine(None, key.options, stamp.user, str(stamp.path), number)
                 )
             else:
-                line = KeyLine(key.name or name, key.options, stamp.user, str(stamp.path), number)
+                called = key.name or name
+                comment = "" if called else key.comment[: limits.KEY_COMMENT_CHARS]
+                line = KeyLine(called, key.options, stamp.user, str(stamp.path), number, comment)
                 self.lines.setdefault(key.fingerprint, []).append(line)
 
     def _name(self, stamp: Stamp, keys: Sequence[AuthorizedKey], shut: Sequence[ShutKey]) -> str | None:

@@ -26,9 +26,12 @@ _NEW: Final = "INSERT INTO identities (id, name, created) VALUES (:id, :name, :n
 _RENAME: Final = "UPDATE identities SET name = :name WHERE id = :id"
 _COUNT_KEYS: Final = "SELECT count(*) FROM keys WHERE identity = :id"
 _MOVE_KEY: Final = "UPDATE keys SET identity = :new WHERE fingerprint = :fingerprint"
-_MOVE_RESERVATIONS: Final = "UPDATE reservations SET owner = :new WHERE owner = :old"
-_MOVE_LEASES: Final = "UPDATE leases SET owner = :new WHERE owner = :old"
-_FORGET: Final = "DELETE FROM identities WHERE id = :old"
+_MERGE: Final = (
+    "UPDATE reservations SET owner = :new WHERE owner = :old",
+    "UPDATE leases SET owner = :new WHERE owner = :old",
+    "UPDATE connections SET identity = :new WHERE identity = :old",
+    "DELETE FROM identities WHERE id = :old",
+)
 _PRUNE_KEYS: Final = """
     DELETE FROM keys WHERE identity IN (
         SELECT id FROM identities WHERE name IS NULL
@@ -128,12 +131,17 @@ def rename_or_move(connection: Connection, credential: str, old: IdentityId, nam
         connection.execute(_RENAME, {"id": old, "name": name})
         return old
     new = named(connection, name, now)
-    moved = {"fingerprint": credential, "old": old, "new": new}
-    connection.execute(_MOVE_KEY, moved)
-    if _keys_of(connection, old) == 0:
-        for statement in (_MOVE_RESERVATIONS, _MOVE_LEASES, _FORGET):
-            connection.execute(statement, moved)
+    move_key(connection, credential, old, new)
     return new
+
+
+def move_key(connection: Connection, credential: str, old: IdentityId, new: IdentityId) -> None:
+    """Give a key of one identity to another. An identity that has no key left gives all that it had, its history too."""
+    moved = {"old": old, "new": new}
+    connection.execute(_MOVE_KEY, {"fingerprint": credential, "new": new})
+    if _keys_of(connection, old) == 0:
+        for statement in _MERGE:
+            connection.execute(statement, moved)
 
 
 def _keys_of(connection: Connection, identity: IdentityId) -> int:

@@ -15,7 +15,7 @@ from ferry.registry.contract import NEVER
 
 from .dialect import Connection, only_row
 from .engine import Store
-from .identities import named, rename_or_move
+from .identities import move_key, named, rename_or_move
 
 _IDENTITIES: Final = "SELECT id, name, host FROM identities"
 _KEYS: Final = "SELECT fingerprint, identity, last_seen FROM keys ORDER BY fingerprint"
@@ -23,7 +23,6 @@ _KEY: Final = """
     SELECT keys.identity, identities.name FROM keys JOIN identities ON identities.id = keys.identity
     WHERE keys.fingerprint = :fingerprint"""
 _ENTER: Final = "INSERT INTO keys (fingerprint, algorithm, identity) VALUES (:fingerprint, :algorithm, :identity)"
-_GIVE: Final = "UPDATE keys SET identity = :identity WHERE fingerprint = :fingerprint"
 _DROP: Final = "DELETE FROM keys WHERE fingerprint = :fingerprint"
 _COUNT: Final = "SELECT count(*) FROM keys WHERE identity = :identity"
 _FORGET: Final = "DELETE FROM identities WHERE id = :identity"
@@ -36,12 +35,6 @@ _ALLOCATE: Final = """
     VALUES (:address, :owner, :owner_name, FALSE, :now, :never, FALSE, :label)"""
 _CALL: Final = "UPDATE reservations SET owner_name = :owner_name WHERE owner = :owner"
 _FREE: Final = "DELETE FROM reservations WHERE owner = :owner"
-_MOVES: Final = (
-    "UPDATE reservations SET owner = :new WHERE owner = :old",
-    "UPDATE leases SET owner = :new WHERE owner = :old",
-    "UPDATE connections SET identity = :new WHERE identity = :old",
-    "DELETE FROM identities WHERE id = :old",
-)
 
 
 class Machine(NamedTuple):
@@ -203,10 +196,7 @@ def _replace(connection: Connection, old: Fingerprint, name: str | None, key: Ne
             raise InvalidInput(
                 f"the new key is one of {there[1]}: `ferry keys remove {key.fingerprint}` takes it away there"
             )
-        connection.execute(_GIVE, {"identity": owner, "fingerprint": key.fingerprint})
-        if only_row(connection, _COUNT, {"identity": there[0]})[0] == 0:
-            for statement in _MOVES:
-                connection.execute(statement, {"old": there[0], "new": owner})
+        move_key(connection, key.fingerprint, IdentityId(there[0]), owner)
     if old != key.fingerprint:
         connection.execute(_DROP, {"fingerprint": old})
     called = f"{name} ({key.fingerprint})" if name else key.fingerprint
