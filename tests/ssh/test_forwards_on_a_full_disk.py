@@ -48,6 +48,10 @@ class FullDisk(MemoryRegistry):
         self._write(claim=True)
         return await super().claim(address, identity, worker, now=now, terms=terms)
 
+    async def would_refuse(self, address: Address, identity: Identity, *, now: float, terms: Terms) -> Taken | None:
+        self._write(claim=True)
+        return await super().would_refuse(address, identity, now=now, terms=terms)
+
     async def release(self, address: Address, generation: int, *, now: float, used: bool = True) -> bool:
         self._write()
         return await super().release(address, generation, now=now, used=used)
@@ -152,6 +156,23 @@ async def test_on_a_full_disk_only_own_reservations_are_served(
         lease = await registry.lookup(BLOG)
         assert lease is not None
         assert lease.generation == gateway.tunnels[0].claim.generation
+
+
+async def test_explain_says_on_a_full_disk_what_the_forward_gets(key: Path) -> None:
+    async def explained(name: str) -> tuple[int | None, str]:
+        told = await client.connection.run(f"explain -R {name}:80:localhost:9")
+        return told.exit_status, str(told.stdout)
+
+    registry = FullDisk()
+    async with one_client(key, registry) as (gateway, client):
+        await own_and_leave(gateway, client)
+        registry.full = True
+        assert (await explained("blog"))[0] == 0
+        code, said = await explained("other")
+        assert (code, "the gateway's disk is full" in said) == (1, True)
+        registry.lost = True
+        assert (await explained("blog"))[0] == 1
+        assert [reservation.address for reservation in await registry.reservations(None)] == [BLOG]
 
 
 async def test_on_a_full_disk_another_identitys_lease_is_respected(key: Path) -> None:

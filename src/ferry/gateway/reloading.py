@@ -107,5 +107,5 @@ async def _swap(config: Config, worker: Worker) -> None:
     worker.visits.use(visit_policy_of(config))
     worker.settings.use(settings)
     worker.policy.used(book)
-    await worker.ssh.use_settings()
     access.use(None)  # reports the keys in its files
+    await worker.ssh.use_settings()  # others have their turn here, when everything is swapped

@@ -53,8 +53,9 @@ from .wiring import http_bounds_of, own_page_of, settings_of, visit_policy_of
 class Worker:
     """All parts of one worker.
 
-    A reload changes `in_force`, `settings`, `visits.policy`, the folder of `certificates` and the listeners. It changes
-    no other part. Another policy file changes `settings.forwards` alone.
+    A reload changes `in_force`, `settings`, `policy`, `visits.policy`, the folder of `certificates`, the file of `kept.audit`
+    and whether it is required, and the listeners. It changes no other part. Another policy file changes `policy`, and the
+    rules in `settings.forwards` and `settings.sshd`.
     """
 
     def __init__(
