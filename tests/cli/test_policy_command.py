@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ferry_command import ferry
-from ssh_command import make_key
+from ssh_command import fingerprint, make_key
 
 PAGE = Path(__file__).parents[2] / "docs/reference/policy.md"
 POLICY = """\
@@ -264,6 +264,55 @@ def test_special_addresses_and_the_gateways_own_ports_are_asked_about_as_the_gat
     ask.configure('mode = "anyone"', "[admin]", 'listen = "127.0.0.1:4193"')
     assert ask("who-can", "special.toml", "--reach", "127.0.0.1:4193")[0] == 1
     assert ask("who-can", "special.toml", "--reach", "127.0.0.1:4100")[0] == 0
+
+
+def test_a_key_whose_line_lets_nobody_in_is_told_with_its_line(ask: Asked) -> None:
+    public = {name: (ask.folder / f"{name}.pub").read_text() for name in OPTIONS}
+    lines = f'permitopen="any:any" {public["web-1"]}#disabled restrict {public["web-2"]}{public["ann"]}'
+    keys = ask.folder / "shut"
+    keys.write_text(lines)
+    (ask.folder / "revoked").write_text(public["ann"])
+    ask.configure('mode = "keys"', 'keys = ["shut"]', 'revoked_keys = "revoked"')
+    for who in ("web-1", fingerprint(ask.folder / "web-1")):
+        code, said = ask("explain", "--who", who, "--publish", "21023")
+        assert code == 1
+        assert f"{keys}, line 1 has this key, and is refused: permitopen=" in said
+    code, said = ask("explain", "--who", "web-2", "--publish", "21023")
+    assert code == 1
+    assert said.endswith(f"{keys}, line 2 has this key, and is disabled: `ferry keys enable web-2` lets it in again")
+    code, said = ask("explain", "--who", "ann", "--publish", "21023")
+    assert code == 1
+    assert f"its key is on the list of revoked keys ({ask.folder}/revoked)" in said
+    assert ask.json("explain", "--who", "ann", "--publish", "21023")[1]["answers"][0]["key"]["code"] == "key_revoked"
+    assert ask("who-can", "--publish", "21023") == (1, "nobody may publish port 21023")
+    (ask.folder / "revoked").write_text("garbage")
+    code, said = ask("explain", "--who", "ann", "--publish", "21023")
+    assert code == 1
+    assert "nobody may log in, for the list of revoked keys cannot be read: access.revoked_keys: " in said
+
+
+def test_a_file_that_is_not_read_is_told_to_who_asks_about_a_key_in_it(ask: Asked) -> None:
+    (ask.folder / "open").write_text((ask.folder / "ann.pub").read_text())
+    (ask.folder / "open").chmod(0o666)
+    ask.configure('mode = "keys"', 'keys = ["open"]')
+    code, said = ask("explain", "--who", "ann", "--publish", "21023")
+    assert (code, f"no line of the key files lets it in (access.keys); {ask.folder}/open: " in said) == (1, True), said
+
+
+def test_a_key_that_has_expired_is_told_so(ask: Asked) -> None:
+    (ask.folder / "old").write_text(f'expiry-time="20200101" {(ask.folder / "ann.pub").read_text()}')
+    ask.configure('mode = "keys"', 'keys = ["old"]')
+    code, said = ask("explain", "--who", "ann", "--publish", "21023")
+    assert (code, "the key has expired, on 2020-01-01" in said) == (1, True), said
+
+
+def test_somebody_in_no_file_may_have_a_certificate(ask: Asked) -> None:
+    (ask.folder / "cas").write_text((ask.folder / "ann.pub").read_text().replace("name=ann", ""))
+    ca = fingerprint(ask.folder / "ann")
+    ask.configure('mode = "keys"', 'keys = ["keys"]', 'trusted_ca_keys = ["cas"]')
+    code, said = ask("explain", "--who", "dora", "--publish", "21024")
+    assert code == 1
+    assert said.endswith(f"who logs in with a certificate is named by its CA and key id: --who {ca}:dora")
 
 
 def test_a_login_name_is_looked_at_where_it_is_given(ask: Asked) -> None:

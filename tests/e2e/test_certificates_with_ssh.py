@@ -137,6 +137,8 @@ def test_a_refused_certificate_is_explained_to_both(
     assert denied["code"] == f"certificate_{code}"
     assert denied["detail"].startswith("certificate 'far away', serial 0: ")
     assert denied["rule"] == f"{fleet.cas}, line 1: cert-authority"
+    bare = fleet.gateway.event('"keys.refused"', after=seen)
+    assert bare["certified"] is True, "ssh offers the key of the certificate too"
 
 
 def test_a_hosts_certificate_and_one_of_a_strange_ca_let_nobody_in(fleet: Fleet) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -19,6 +21,7 @@ from .table import Column
 
 if TYPE_CHECKING:
     from ferry.config.model import Config
+    from ferry.errors import Refusal
     from ferry.names import Fingerprint
     from ferry.policy.aims import Aim
     from ferry.policy.explained import Verdict
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from ferry.protocol.host_patterns import HostList
 
 EXIT_REFUSED: Final = 1
+_CAS_SHOWN: Final = 3  # in an answer about somebody who is in no file
 _INDENT: Final = "    "
 
 
@@ -217,7 +221,8 @@ class _Asking:
     ) -> None:
         from ferry.gateway.wiring import rules_of, sshd_rules_of
         from ferry.policy.explained import Settings
-        from ferry.ssh.access_lines import read_access
+        from ferry.ssh.access_lines import read_listed
+        from ferry.ssh.key_files import check_there, listing_of
 
         self._book = book if book is None or address else book.from_anywhere()
         self._origins = {} if book is None or address else {rule.name: rule.origins for rule in book.rules}
@@ -226,10 +231,18 @@ class _Asking:
         self._address = address
         self._now = now
         self._any_key = config.access.mode == "anyone"
-        access = None if self._any_key else read_access(config.access_paths)
-        self._keys = {} if access is None else access.lines
-        ports = {} if access is None else access.ports
-        self._settings = Settings(self._book, rules_of(config), sshd_rules_of(config, self._book), ports, user)
+        paths = config.access_paths
+        check_there(replace(paths, revoked=None))
+        self._access = read_listed(paths, listing_of(paths))
+        self._keys = self._access.lines
+        self._settings = Settings(
+            self._book,
+            rules_of(config),
+            sshd_rules_of(config, self._book),
+            self._access.ports,
+            user,
+            partial(self._access.revocation_of, certificate=None),
+        )
         self._asks_user = user is None and any(match.user for match in config.sshd.match)
         """A login name would be looked at, and none is given."""
 
@@ -238,7 +251,7 @@ class _Asking:
         from ferry.config.policy_file import asker_of
 
         asker = asker_of(who, "", self._address, self._now)
-        verdicts = self._of_keys(asker) or [self._verdict(asker, None)]
+        verdicts = [*self._of_keys(asker), *self._of_shut_lines(asker)] or [self._verdict(asker, None)]
         allowed = any(each.allowed for each in verdicts)
         with quiet_pipe():
             if as_json:
@@ -290,10 +303,22 @@ class _Asking:
             if not asker.anonymous
         ]
 
-    def _verdict(self, asker: Asker, line: KeyLine | None) -> Verdict:
+    def _of_shut_lines(self, asker: Asker) -> list[Verdict]:
+        """The answers for the keys of an identity whose lines are all refused or disabled."""
+        from ferry.policy.shut_lines import shut_line_for
+
+        found = []
+        for key, lines in self._access.shut.items():
+            one = None if key in self._keys else shut_line_for(lines, self._settings.user)
+            if one is not None and (key == asker.fingerprint or (asker.name and one.line.name == asker.name)):
+                by_line = replace(one.refusal, detail=one.reason, rule=None)
+                found.append(self._verdict(asker._replace(fingerprint=key, name=one.line.name), None, by_line))
+        return found
+
+    def _verdict(self, asker: Asker, line: KeyLine | None, by_key: Refusal | None = None) -> Verdict:
         from ferry.policy.explained import verdict
 
-        return verdict(self._settings, asker, self._aims, line)
+        return verdict(self._settings, asker, self._aims, line, by_key)
 
     def _rules_for_any_key(self) -> list[Rule]:
         """The rules that allow it, where everybody may come with any key."""
@@ -331,16 +356,31 @@ class _Asking:
     def _key_text(self, verdict: Verdict) -> str:
         if verdict.asker.holder is not None:
             return "the certificate and the line of its CA decide too, at the log-in: they are not looked at here"
-        if verdict.line is None:
-            return "no line of the key files lets it in (access.keys)"
-        shown = verdict.asker.fingerprint or "every key may log in (access.mode = anyone)"
-        if not verdict.line.file:
-            return str(shown)
-        where = f"{shown} ({verdict.line.file}, line {verdict.line.number})"
+        if verdict.line is None and verdict.by_key is None:
+            unread = "".join(f"; {each}" for each in self._access.rejected if not each.line)
+            return f"no line of the key files lets it in (access.keys){self._of_cas(verdict.asker)}{unread}"
+        if verdict.line is None or not verdict.line.file:
+            return self._without_line(verdict)
+        where = f"{verdict.asker.fingerprint} ({verdict.line.file}, line {verdict.line.number})"
         if verdict.by_key is None:
             origins = None if verdict.asker.address else verdict.line.options.origins
             return f"{where} allows it{', for it is its own' if verdict.is_own else ''}{_only(origins)}"
         return f"{where} does not: {verdict.by_key.detail} ({verdict.by_key.rule})"
+
+    @staticmethod
+    def _without_line(verdict: Verdict) -> str:
+        shown = verdict.asker.fingerprint or "every key may log in (access.mode = anyone)"
+        if (refusal := verdict.by_key) is None:
+            return str(shown)
+        return f"{shown}: {refusal.detail}{f' ({refusal.rule})' if refusal.rule else ''}"
+
+    def _of_cas(self, asker: Asker) -> str:
+        """How the holder of a certificate is asked about, where there are CAs."""
+        cas = self._access.authorities.cas[:_CAS_SHOWN]
+        if not cas or asker.name is None:
+            return ""
+        forms = " or ".join(f"--who {ca}:{asker.name}" for ca in cas)
+        return f"; who logs in with a certificate is named by its CA and key id: {forms}"
 
     def _print_who(self, allowed: Sequence[Verdict], rules: Sequence[Rule]) -> None:
         if allowed:
@@ -395,13 +435,13 @@ def _document(verdict: Verdict) -> dict[str, object]:
             "place": refused.rule if refused else str(by),
         },
         "key": None
-        if line is None
+        if line is None and verdict.by_key is None
         else {
             "allowed": verdict.by_key is None,
             "own_only": verdict.is_own,
             "fingerprint": key,
-            "file": line.file or None,
-            "line": line.number or None,
+            "file": (line.file if line else "") or None,
+            "line": (line.number if line else 0) or None,
             "code": verdict.by_key.code if verdict.by_key else "",
             "why": verdict.by_key.detail if verdict.by_key else "",
             "place": verdict.by_key.rule if verdict.by_key else "",

@@ -251,6 +251,10 @@ def _unknown_keys(said: Said) -> AuditRecord:
     assert isinstance(keys, list)
     first = bounded(keys[0], limits.AUDIT_FIELD_CHARS)
     detail = f"{len(keys)} keys that are in no file" if len(keys) > 1 else "a key that is in no file"
+    if certificates := said.listed("certificates"):
+        detail = f"no file has the CA of its certificate: {certificates}"
+    elif said.fields.get("certified"):
+        detail = "the bare key of a refused certificate is in no file"
     return said.record(Kind.LOGIN, Outcome.REFUSED, detail=detail)._replace(peer=said.text("peer"), key=first)
 
 

@@ -35,7 +35,12 @@ class Authorities:
 
     def __len__(self) -> int:
         """The number of CAs."""
-        return len(self._trusted.keys() | {ca for ca, _ in self._lines})
+        return len(self.cas)
+
+    @property
+    def cas(self) -> list[Fingerprint]:
+        """The CAs, in the order of the files."""
+        return list(dict.fromkeys((*self._trusted, *(ca for ca, _ in self._lines))))
 
     def __iter__(self) -> Iterator[KeyLine]:
         """All lines with options."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ferry.errors import Refusal
@@ -39,7 +39,8 @@ class Verdict:
     line: KeyLine | None
     """The line of its key; None: no line lets it in."""
     by_key: Refusal | None
-    """The refusal by the options of that line, or without a policy file by the lines that say whose the target is."""
+    """The refusal by the options of that line, by the list of revoked keys, or without a policy file by the lines that say
+    whose the target is. Where there is no such line: by one that is refused or disabled."""
     by_gateway: Refusal | None = None
     """The refusal by the configuration, whoever asks or for this identity: its ranges of ports, reserved names, `[sshd]`."""
     is_own: bool = False
@@ -63,16 +64,21 @@ class Settings:
     """The lines that name ports, by the port."""
     user: str | None = None
     """The login name; None: it is not looked at, and no `[[sshd.match]]` for a login name counts."""
+    revocation_of: Callable[[Fingerprint], Refusal | None] = lambda _: None
+    """The refusal of a key that is on the list of revoked ones."""
 
 
-def verdict(settings: Settings, asker: Asker, aims: Sequence[Aim], line: KeyLine | None) -> Verdict:
-    """The answer about the first of `aims` that is allowed, or about the first of all."""
-    found = [_verdict(settings, asker, aim, line) for aim in aims]
+def verdict(
+    settings: Settings, asker: Asker, aims: Sequence[Aim], line: KeyLine | None, by_key: Refusal | None = None
+) -> Verdict:
+    """The answer about the first of `aims` that is allowed, or about the first of all. `by_key`: where there is no line that
+    lets the key in, the reason why."""
+    found = [_verdict(settings, asker, aim, line, by_key) for aim in aims]
     return next((each for each in found if each.allowed), found[0])
 
 
-def _verdict(settings: Settings, asker: Asker, aim: Aim, line: KeyLine | None) -> Verdict:
-    by_key, is_own = None, False
+def _verdict(settings: Settings, asker: Asker, aim: Aim, line: KeyLine | None, by_key: Refusal | None) -> Verdict:
+    is_own = False
     if line is not None:
         by_key = _by_key(line, asker, aim, settings)
         if by_key is None and settings.book is None and may_be_of_others(aim) and not names_open(line, *_sent(aim)):
@@ -111,6 +117,8 @@ def may_be_of_others(aim: Aim) -> bool:
 
 
 def _by_key(line: KeyLine, asker: Asker, aim: Aim, settings: Settings) -> Refusal | None:
+    if asker.fingerprint is not None and (revoked := settings.revocation_of(asker.fingerprint)) is not None:
+        return revoked
     if not asker.address:  # then `from=` is not asked
         line = replace(line, options=replace(line.options, origins=None))
     user = settings.user if settings.user is not None else line.user or ""

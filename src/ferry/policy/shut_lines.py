@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ferry.errors import Refusal
 from ferry.names import Fingerprint
 from ferry.protocol.authorized_keys import AuthorizedKey, ShutKey
 
@@ -21,6 +22,8 @@ class ShutLine(NamedTuple):
     """Its name, file and number. It has no options: nothing is decided by it."""
     why: str
     """The mistake, with what to write; empty: the line is disabled."""
+    detail: str
+    """The mistake for the log, without any text of the line that may be secret."""
 
     @property
     def reason(self) -> str:
@@ -29,6 +32,28 @@ class ShutLine(NamedTuple):
             return f"{self.line.place} has this key, and is refused: {self.why}"
         name = self.line.name or self.key.fingerprint
         return f"{self.line.place} has this key, and is disabled: `ferry keys enable {name}` lets it in again"
+
+    @property
+    def refusal(self) -> Refusal:
+        """The refusal of its key."""
+        if self.why:
+            return Refusal(
+                "the gateway refuses the line of your key for a mistake in it: tell the operator, whose log names it",
+                code="key_line",
+                detail=f"its line is refused: {self.detail}",
+                rule=self.line.place,
+            )
+        return Refusal(
+            "your key is disabled here: ask the operator to enable it",
+            code="key_disabled",
+            detail=f"its line is disabled: `ferry keys enable {self.line.name or self.key.fingerprint}` lets it in again",
+            rule=self.line.place,
+        )
+
+
+def shut_line_for(lines: Sequence[ShutLine], user: str | None) -> ShutLine | None:
+    """The first line that counts for a login name (None: any)."""
+    return next((each for each in lines if user is None or each.line.user in (None, user)), None)
 
 
 def ports_in_vain(

@@ -174,16 +174,7 @@ class AuthorizedKeys:
         return self._found.authorities.lines_of(certificate, user)
 
     def revocation_of(self, fingerprint: Fingerprint, certificate: Certificate | None) -> Refusal | None:
-        revoked = self._found.revoked
-        if revoked is None:
-            return _UNKNOWN
-        if fingerprint in revoked.keys:
-            return _REVOKED
-        if certificate is None:
-            return None
-        if certificate.ca_fingerprint in revoked.keys:
-            return _REVOKED_CA
-        return _REVOKED_CERTIFICATE if revoked.has_certificate(certificate) else None
+        return self._found.revocation_of(fingerprint, certificate)
 
     def lines_with_port(self, port: int) -> Sequence[PortLine]:
         return self._found.ports.get(port, ())
@@ -246,17 +237,3 @@ class AuthorizedKeys:
             authorities=len(found.authorities),
             revoked=0 if found.revoked is None else len(found.revoked),
         )
-
-
-REVOKED_CODE: Final = "key_revoked"
-_REVOKED: Final = Refusal("your key is revoked here: ask the operator for a new one", code=REVOKED_CODE)
-_REVOKED_CA: Final = Refusal(
-    "the CA of your certificate is revoked here: ask the operator for another one", code=REVOKED_CODE
-)
-_REVOKED_CERTIFICATE: Final = Refusal(
-    "your certificate is revoked here: ask the operator for a new one", code=REVOKED_CODE
-)
-_UNKNOWN: Final = Refusal(
-    "the gateway cannot read its list of revoked keys, so nobody may log in: tell the operator",
-    code="revoked_keys_unreadable",
-)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from ferry import limits
-from ferry.errors import InvalidInput, StartupError
+from ferry.errors import InvalidInput, Refusal, StartupError
 from ferry.names import Fingerprint
 from ferry.policy.authorities import Authorities
 from ferry.policy.keys import KeyLine
@@ -23,6 +23,7 @@ from ferry.protocol.authorized_keys import (
     parse_file,
     shut_key,
 )
+from ferry.protocol.certificates import Certificate
 from ferry.protocol.key_edits import disabled_lines
 from ferry.protocol.key_options import NO_OPTIONS
 from ferry.protocol.key_paths import AccessPaths, Role
@@ -39,6 +40,7 @@ NAME_OF_ANOTHER: Final = (
     "name= stands in the file of one login name (%u), whose owner could take the identity of anybody with it, so the "
     "line lets nobody in: remove name=, or let the operator put the line into a file without %u"
 )
+REVOKED_CODE: Final = "key_revoked"
 NOTHING_REVOKED: Final = Revocations()
 _GONE: Final = "the file is gone"
 _NOBODY: Final = "nobody may log in until this list of revoked keys can be read: put the right file there"
@@ -65,6 +67,35 @@ class Found:
     """None: the list cannot be read, so that nobody may log in."""
     unreadable: str = ""
     """Why that is so, and the file; empty if it is not."""
+    revoked_file: str | None = None
+    """The list of revoked keys; None without one."""
+
+    def revocation_of(self, fingerprint: Fingerprint, certificate: Certificate | None) -> Refusal | None:
+        """The refusal of a key that is on the list of revoked ones, or whose CA is."""
+        revoked = self.revoked
+        if revoked is None:
+            return Refusal(
+                "the gateway cannot read its list of revoked keys, so nobody may log in: tell the operator",
+                code="revoked_keys_unreadable",
+                detail=f"nobody may log in, for the list of revoked keys cannot be read: {self.unreadable}",
+            )
+        if fingerprint in revoked.keys:
+            whose = "your key"
+        elif certificate is None:
+            return None
+        elif certificate.ca_fingerprint in revoked.keys:
+            whose = "the CA of your certificate"
+        elif revoked.has_certificate(certificate):
+            whose = "your certificate"
+        else:
+            return None
+        instead = "another one" if whose.startswith("the CA") else "a new one"
+        return Refusal(
+            f"{whose} is revoked here: ask the operator for {instead}",
+            code=REVOKED_CODE,
+            detail=f"{whose.replace('your', 'its')} is on the list of revoked keys",
+            rule=self.revoked_file,
+        )
 
     @property
     def problem(self) -> str:
@@ -125,6 +156,7 @@ def _read_once(paths: AccessPaths, listing: Listing) -> Found:
         reading.authorities,
         revoked,
         unreadable,
+        None if paths.revoked is None else str(paths.revoked),
     )
 
 
@@ -171,16 +203,18 @@ class _Reading:
     def _keys(self, stamp: Stamp, text: str) -> None:
         keys, bad = parse_file(text, THIS_HOST)
         self._tell(stamp, bad)
-        shut = [(each.number, each.key, each.why) for each in bad if each.key is not None]
-        shut += [(number, dead, "") for number, body in disabled_lines(text) if (dead := shut_key(body)) is not None]
-        name = self._name(stamp, [key for _, key in keys], [dead for _, dead, _ in shut])
-        for number, dead, why in shut:
-            self._shut(KeyLine(dead.name or name, NO_OPTIONS, stamp.user, str(stamp.path), number), dead, why)
+        shut = [(each.number, each.key, each.why, each.detail) for each in bad if each.key is not None]
+        shut += [
+            (number, dead, "", "") for number, body in disabled_lines(text) if (dead := shut_key(body)) is not None
+        ]
+        name = self._name(stamp, [key for _, key in keys], [dead for _, dead, *_ in shut])
+        for number, dead, *why in shut:
+            self._shut(KeyLine(dead.name or name, NO_OPTIONS, stamp.user, str(stamp.path), number), dead, *why)
         for number, key in keys:
             if stamp.user is not None and key.name is not None:
                 self.rejected.append(Rejected(stamp.path, number, NAME_OF_ANOTHER, NAME_OF_ANOTHER))
-                dead = ShutKey(key.algorithm, key.fingerprint)
-                self._shut(KeyLine(None, NO_OPTIONS, stamp.user, str(stamp.path), number), dead, NAME_OF_ANOTHER)
+                dead, of = ShutKey(key.algorithm, key.fingerprint), (stamp.user, str(stamp.path), number)
+                self._shut(KeyLine(None, NO_OPTIONS, *of), dead, NAME_OF_ANOTHER, NAME_OF_ANOTHER)
             elif key.options.cert_authority:
                 self.authorities.add_line(
                     key.fingerprint, KeyLine(None, key.options, stamp.user, str(stamp.path), number)
@@ -211,8 +245,8 @@ class _Reading:
             self.unclear.append(Unclear(stamp.path, why))
         return name
 
-    def _shut(self, line: KeyLine, key: ShutKey, why: str) -> None:
-        self.shut.setdefault(key.fingerprint, []).append(ShutLine(key, line, why))
+    def _shut(self, line: KeyLine, key: ShutKey, why: str, detail: str) -> None:
+        self.shut.setdefault(key.fingerprint, []).append(ShutLine(key, line, why, detail))
 
     def _cas(self, stamp: Stamp, text: str) -> None:
         keys, bad = parse_ca_file(text)

@@ -25,6 +25,7 @@ from ferry.limiters.penalties import Offence
 from ferry.names import ConnectionId, Endpoint, Fingerprint, Identity, IdentityId, printable
 from ferry.policy.keys import ANY_KEY, Caller, KeyLine, needs_name, signature_refusal
 from ferry.policy.several_keys import NEEDS_KEY, USED, Proven
+from ferry.policy.shut_lines import shut_line_for
 from ferry.policy.sshd import SshdOptions, Who, algorithm_refusal
 from ferry.protocol.certificates import Certificate
 from ferry.protocol.first_bytes import FirstBytes
@@ -379,11 +380,14 @@ class LoginAttempt(asyncssh.SSHServer):
         """Whether `key` is acceptable. The client has not proved that it holds it: bind nothing to it here."""
         fingerprint = Fingerprint(key.get_fingerprint())
         known = await self._is_acceptable(fingerprint, None, username)
-        if known is None and self._offered.refuse(fingerprint):
+        shut = shut_line_for(self._server.login.access.shut_lines_of(fingerprint), username)
+        if known is None and self._offered.refuse(fingerprint, is_shut=shut is not None):
             now = self._server.clock.now()
             self._server.refused_keys.offered(
                 fingerprint, key.algorithm, key.public_data, host=self.host, user=self._user, now=now
             )
+            if shut is not None:
+                self._deny(fingerprint, shut.refusal)
         if not known:
             self.key_refused()
         return known is True

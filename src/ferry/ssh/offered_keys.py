@@ -23,7 +23,10 @@ _CA_SIGNATURES: Final = frozenset(name.encode() for name in SIGNATURES)
 class OfferedKeys:
     """Those of one log-in."""
 
-    __slots__ = ("_certificate", "_denied", "_refused_told", "_send", "algorithms", "asked", "refused", "strange")
+    __slots__ = (
+        "_certificate", "_certified", "_denied", "_refused_told", "_send", "_turned_away", "algorithms", "asked", "refused",
+        "strange",
+    )  # fmt: skip
 
     def __init__(self, send: Callable[[str], None]) -> None:
         """`send` shows a text to the client at once, with `BatchMode` too."""
@@ -36,6 +39,10 @@ class OfferedKeys:
         """What the last key signs with, or would."""
         self.refused: list[Fingerprint] = []
         """The offered keys that are in no file, in their order."""
+        self._turned_away: set[Fingerprint] = set()
+        """These, and those in lines that are refused or disabled."""
+        self._certified: set[Fingerprint] = set()
+        """The keys in offered certificates. ssh offers each of them by itself, too."""
         self.strange: list[Certificate] = []
         """The offered certificates whose CA is in no file."""
         self._denied: set[str] = set()
@@ -49,6 +56,7 @@ class OfferedKeys:
             return None
         if self._certificate is None or self._certificate[0] != key_data:
             self._certificate = key_data, parse_certificate(key_data)
+            self._certified.add(self._certificate[1].fingerprint)
         return self._certificate[1]
 
     def may_be_read(self, key_data: bytes) -> bool:
@@ -74,11 +82,14 @@ class OfferedKeys:
         signed."""
         self.algorithms = frozenset((self.asked, algorithm)) if algorithm else frozenset((self.asked,))
 
-    def refuse(self, fingerprint: Fingerprint) -> bool:
-        """Remember a key that is in no file. False if it was offered before."""
-        if fingerprint in self.refused:
+    def refuse(self, fingerprint: Fingerprint, *, is_shut: bool) -> bool:
+        """Remember a key that no line lets in. `is_shut`: it stands in one that is refused or disabled, which is told by
+        itself. False if it was offered before."""
+        if fingerprint in self._turned_away:
             return False
-        self.refused.append(fingerprint)
+        self._turned_away.add(fingerprint)
+        if not is_shut:
+            self.refused.append(fingerprint)
         return True
 
     def refuse_certificate(self, certificate: Certificate) -> None:
@@ -91,8 +102,12 @@ class OfferedKeys:
         keys, strange, self.refused, self.strange = self.refused, self.strange, [], []
         if not keys and not strange:
             return {}
-        of_strangers = {"certificates": [_shown(each) for each in strange]} if strange else {}
-        return {"keys": keys or [each.fingerprint for each in strange], **of_strangers}
+        found: dict[str, object] = {"keys": keys or [each.fingerprint for each in strange]}
+        if strange:
+            found["certificates"] = [_shown(each) for each in strange]
+        elif self._certified.issuperset(keys):
+            found["certified"] = True
+        return found
 
     def tell(self, why: str) -> bool:
         """Tell the client why a key may not log in; False if it has read that already."""

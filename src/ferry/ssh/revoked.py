@@ -20,7 +20,8 @@ from ferry.names import Endpoint, Fingerprint
 from ferry.policy.keys import Caller, KeyLine, OtherKey
 from ferry.protocol.certificates import Certificate
 
-from .access import REVOKED_CODE, KeyAccess, LetIn, judged, lines_in
+from .access import KeyAccess, LetIn, judged, lines_in
+from .access_lines import REVOKED_CODE
 
 
 class Revocable(LetIn, Hashable, Protocol):
