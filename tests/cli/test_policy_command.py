@@ -383,7 +383,7 @@ def test_what_the_configuration_refuses_is_told_too(ask: Asked) -> None:
     code, said = ask("explain", "--who", "web-2", "--publish", "21024")
     assert code == 1
     assert "gateway: " in said
-    assert said.endswith("(sshd.match 1: allow_tcp_forwarding)")
+    assert said.endswith(f"({ask.folder}/ferry.toml, line 6: sshd.match 1: allow_tcp_forwarding)")
     code, found = ask.json("explain", "--who", "web-1", "--publish", "9999")
     assert (code, found["answers"][0]["gateway"]["code"]) == (1, "port_outside")
     assert ask.json("explain", "--who", "web-1", "--publish", "21023")[0] == 0
@@ -429,8 +429,9 @@ def test_the_holder_of_a_certificate_is_asked_about_by_its_rules(ask: Asked) -> 
     code, said = ask("explain", "holders.toml", "--who", f"{ca}:ann", "--reach", "web-1:22")
     assert code == 0, said
     assert "key: the certificate and the line of its CA decide too" in said
+    toml = ask.folder / "ferry.toml"
     off = ["[[sshd.match]]", f'identity = ["{ca}:a:*"]', "allow_tcp_forwarding = false"]
     ask.configure('mode = "keys"', 'keys = ["keys"]', 'policy = "policy.toml"', *off)
-    for key_id, place in (("a:1", "sshd.match 1: allow_tcp_forwarding"), ("b:1", None)):
+    for key_id, place in (("a:1", f"{toml}, line 7: sshd.match 1: allow_tcp_forwarding"), ("b:1", None)):
         _, found = ask.json("explain", "holders.toml", "--who", f"{ca}:{key_id}", "--reach", "web-1:22")
         assert (found["answers"][0]["gateway"] or {}).get("place") == place

@@ -217,7 +217,7 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ('drain = "soon"', 'drain: \'soon\' is not a duration: write "15s", "10m", "2h" or "30d"'),
         ('[access]\nmode = "kyes"', "access.mode: 'kyes' is not known here: write 'anyone' or 'keys'"),
         ('[access]\nmode = "keys"', 'access.mode = "keys" needs keys: write keys ='),
-        ("[[tcp.ranges]]\nfirst = 1\nlas = 3", "tcp.ranges.0.las: unknown key: a range has first, last, listen"),
+        ("[[tcp.ranges]]\nfirst = 1\nlas = 3", "tcp.ranges 1: las: unknown key: did you mean last?"),
         (
             "[tcp]\nranges = [{first=5,last=9,listen='public'}, {first=1,last=5,listen='public'}]",
             "tcp: two port ranges share port 5: separate them",
@@ -237,7 +237,7 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
             '[http]\nhead_bytes = "16 kilobytes"',
             'http.head_bytes: \'16 kilobytes\' is not a size: write "16KiB" or "1MiB"',
         ),
-        ("[[tcp.ranges]]\nfirst = 1\nlisten = 'public'", "tcp.ranges.0.last: is missing: write it"),
+        ("[[tcp.ranges]]\nfirst = 1\nlisten = 'public'", "tcp.ranges 1: last: is missing: write it"),
         ("[tcp]\nranges = [{first=9,last=5,listen='public'}]", "first port 9 is above its last 5: swap them"),
         ("[tcp]\nallocate_from = 2", "tcp.allocate_from = 2: there are 2 ranges, counted from 0"),
     ],
@@ -290,7 +290,7 @@ def test_a_mistake_brings_no_complaint_about_what_follows_from_it(write: Write) 
 
 def test_the_line_of_a_range_is_its_own(write: Write) -> None:
     ranges = "[[tcp.ranges]]\nfirst = 1\nlast = 2\nlisten = 'public'\n"
-    with pytest.raises(InvalidInput, match=r", line 8: tcp\.ranges\.1\.listen: 'all' is not known here"):
+    with pytest.raises(InvalidInput, match=r", line 8: tcp\.ranges 2: listen: 'all' is not known here"):
         load(write(ranges + ranges.replace("public", "all").replace("1", "5").replace("2", "7")), {}, {})
 
 

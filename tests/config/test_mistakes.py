@@ -134,7 +134,7 @@ MISTAKES = {
     ),
     "a number as who reaches a range": (
         "[[tcp.ranges]]\nfirst = 1\nlast = 2\nlisten = 8080",
-        ["line 4: tcp.ranges.0.listen: 8080 is not known here: write 'loopback' or 'public'"],
+        ["line 4: tcp.ranges 1: listen: 8080 is not known here: write 'loopback' or 'public'"],
     ),
     "a port alone as an address": (
         '[http]\nlisten = "8080"',
@@ -305,7 +305,7 @@ MISTAKES = {
     ),
     "a range without its last port": (
         "[[tcp.ranges]]\nfirst = 30000\nlisten = 'public'",
-        ["line 1: tcp.ranges.0.last: is missing: write it"],
+        ["line 1: tcp.ranges 1: last: is missing: write it"],
     ),
     "a reserved name with a dot": (
         '[names]\nreserved_more = ["shop.example"]',

@@ -44,7 +44,11 @@ def test_the_file_and_the_environment_have_the_same_blocks(tmp_path: Path) -> No
     who = Who("tunnel", ANN, "192.0.2.1", Endpoint("192.0.2.2", 22))
     found = sshd_rules_of(load(file, {}, {}), None).of(who)
     assert (found.allow_tcp_forwarding, found.client_alive_interval) == (Forwarding.REMOTE, 60.0)
-    assert found.rule("allow_tcp_forwarding") == "sshd.match 1: allow_tcp_forwarding"
+    assert found.rule("allow_tcp_forwarding") == f"{file}, line 6: sshd.match 1: allow_tcp_forwarding"
+    by_variable = sshd_rules_of(load(None, {"FERRY_SSHD__MATCH": blocks}, {}), None).of(who)
+    assert by_variable.rule("allow_tcp_forwarding") == "FERRY_SSHD__MATCH: sshd.match 1: allow_tcp_forwarding"
+    for_all = sshd_rules_of(load(file, {}, {}), None).of(who._replace(user="root"))
+    assert for_all.rule("allow_tcp_forwarding") == f"{file}, line 2: sshd.allow_tcp_forwarding"
 
 
 def test_a_block_can_be_written_on_one_line() -> None:

@@ -69,7 +69,7 @@ def test_a_match_counts_for_those_who_meet_it(gateway: Gateway, use: Callable[..
     refused = ssh.run("-R", f"{port}:localhost:1", user="web-1")
     assert f"the operator lets you listen on blog:80 only (PermitListen), not on localhost:{port}" in refused.err
     assert "you listen nowhere (PermitListen)" in ssh.run("-R", f"{port}:localhost:1", user="root").err
-    assert gateway.event('"tunnel.refused"', after=seen)["rule"] == "sshd.match 1: permit_listen"
+    assert str(gateway.event('"tunnel.refused"', after=seen)["rule"]).endswith(": sshd.match 1: permit_listen")
 
 
 @pytest.mark.parametrize(
@@ -201,8 +201,8 @@ def test_a_gateway_does_not_start_with_a_wrong_setting(gateway: Gateway, tmp_pat
         in said
     )
     assert "line 3: sshd.permit_open: 'any' is no port: write a number from 1 to 65535, or * for every port" in said
-    assert "line 7: sshd.match.0.gateway_port: unknown key: a block has allow_tcp_forwarding, gateway_ports" in said
-    assert "line 10: sshd.match.1.max_sessions: -1 is too small: the least is 0" in said
+    assert "line 7: sshd.match 1: gateway_port: unknown key: did you mean gateway_ports?" in said
+    assert "line 10: sshd.match 2: max_sessions: -1 is too small: the least is 0" in said
 
 
 def test_a_key_that_signs_otherwise_is_not_let_in(gateway: Gateway, use: Callable[..., int], tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -81,6 +81,8 @@ class ConfigSource:
         config = _validated(values, provenance, mistakes)
         if mistakes.texts or config is None:
             raise InvalidInput("\n".join(in_order(mistakes.texts, provenance.default)))
+        whole = self.cwd / self.path if self.path else provenance.default
+        config.places.update(_places(config, replace(provenance, default=str(whole))))
         return config
 
     @property
@@ -104,6 +106,14 @@ class ConfigSource:
             if isinstance(holder, dict) and name in holder:
                 holder[name] = _absolute(key, holder[name], self._folder)
         return table
+
+
+def _places(config: Config, provenance: Provenance) -> Iterator[tuple[str, str]]:
+    """Where the settings with sshd's names are written, by the dotted key."""
+    tables = [("sshd", config.sshd), *((f"sshd.match.{at}", match) for at, match in enumerate(config.sshd.match))]
+    for table, keywords in tables:
+        for name in keywords.model_fields_set:
+            yield f"{table}.{name}", provenance.rule(f"{table}.{name}")
 
 
 def _validated(values: dict[str, object], provenance: Provenance, mistakes: Mistakes) -> Config | None:

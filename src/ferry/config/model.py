@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from ferry import limits
 from ferry.errors import InvalidInput
@@ -423,6 +423,14 @@ class Config(Section):
         if self.listens_beyond_loopback or "per_identity" in self.names.model_fields_set:
             return self.names.per_identity
         return limits.NAMES_PER_IDENTITY_ON_LOOPBACK
+
+    _places: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def places(self) -> dict[str, str]:
+        """Where the settings are written that decide on clients, by the dotted key (`sshd.match.0.permit_open`): the file, the
+        line and the key. Empty without a file."""
+        return self._places
 
     @property
     def services(self) -> frozenset[int]:

@@ -60,7 +60,7 @@ def _tags_have_a_policy(config: Config) -> Iterator[Remark]:
             f"sshd.match {number} is for a tag, and there is no policy file, which has the tags: write "
             'policy = "/etc/ferry/policy.toml" in [access], or identity in place of tag'
         )
-        yield Remark(("sshd.match", "access.policy"), text)
+        yield Remark((f"sshd.match.{number - 1}", "sshd.match", "access.policy"), text)
 
 
 def _sockets_have_a_folder(config: Config) -> Iterator[Remark]:
@@ -113,7 +113,7 @@ def _login_names_are_bound(config: Config) -> Iterator[Remark]:
             "may escape at the top of [sshd], write identity or tag in place of user, or bind keys to login names with %u in "
             "access.keys"
         )
-        yield Remark(("sshd.match",), text)
+        yield Remark((f"sshd.match.{by_user[0] - 1}", "sshd.match"), text)
 
 
 def _matches_are_for_somebody(config: Config) -> Iterator[Remark]:
@@ -124,7 +124,7 @@ def _matches_are_for_somebody(config: Config) -> Iterator[Remark]:
                     f"sshd.match {number} is for nobody, because {name} only leaves out (as in sshd_config): "
                     f'write {name} = ["*", "{words[0]}"]'
                 )
-                yield Remark(("sshd.match",), text)
+                yield Remark((f"sshd.match.{number - 1}", "sshd.match"), text)
 
 
 def _keepalives_are_sent(config: Config) -> Iterator[Remark]:

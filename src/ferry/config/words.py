@@ -60,6 +60,14 @@ PROBLEMS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+def counted(key: str) -> str:
+    """A dotted key with its table as people count: `sshd.match.1.permit_open` is `sshd.match 2: permit_open`."""
+    return _IN_TABLE.sub(lambda found: f"{found[1]} {int(found[2]) + 1}{': ' if found[3] else ''}", key)
+
+
+_IN_TABLE: Final = re.compile(r"^(sshd\.match|tcp\.ranges)\.(\d+)(\.|$)")
+
+
 @dataclass(slots=True)
 class Provenance:
     """The file with its lines, the variable or the flag that set each key, so that an error names it."""
@@ -70,7 +78,11 @@ class Provenance:
 
     def where(self, key: str) -> str:
         """`FERRY_SSH__LISTEN`, `--ssh-listen`, or `/etc/ferry/ferry.toml, line 12: ssh.listen`."""
-        return self._setter(key) or f"{self.line(key)}: {key}"
+        return self._setter(key) or f"{self.line(key)}: {counted(key)}"
+
+    def rule(self, key: str) -> str:
+        """The place and the key of a setting, for who reads why it has decided."""
+        return f"{self._setter(key) or self.line(key)}: {counted(key)}"
 
     def place(self, *keys: str) -> str:
         """The variable, the flag or the line that set the first of `keys` that was set at all."""
@@ -201,7 +213,9 @@ def _sentence(detail: ErrorDetails, provenance: Provenance) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":  # of a table in a list; other keys were looked at before
         what, model = ("a block", SshdMatch) if detail["loc"][:2] == ("sshd", "match") else ("a range", TcpRange)
-        return f"{provenance.where(key)}: unknown key: {what} has {', '.join(model.model_fields)}"
+        near = difflib.get_close_matches(str(detail["loc"][-1]), model.model_fields, 1)
+        fix = f"did you mean {near[0]}?" if near else f"{what} has {', '.join(model.model_fields)}"
+        return f"{provenance.where(key)}: unknown key: {fix}"
     problem = _problem(detail)
     if problem.startswith(f"{key}."):  # a rule between keys of one section names them itself
         return f"{provenance.place(_first_word(problem), key)}: {problem}"

@@ -9,6 +9,7 @@ from typing import Final
 from ferry.config.model import Config
 from ferry.config.sshd import Keywords, SshdMatch, keys_needed, permits_of
 from ferry.config.values import is_loopback
+from ferry.config.words import counted
 from ferry.edge.http.own_page import OwnPage
 from ferry.edge.http.shared import Bounds
 from ferry.hostnames import Domain, Urls
@@ -76,7 +77,7 @@ def sshd_rules_of(config: Config, book: Rulebook | None) -> SshdRules:
     """The operator's settings with sshd's names."""
     matches = [
         Match(
-            _sshd_options(match, f"sshd.match {number}"),
+            _sshd_options(config, match, f"sshd.match.{number}"),
             user=",".join(match.user),
             identity=",".join(match.identity),
             tag=",".join(match.tag),
@@ -84,13 +85,13 @@ def sshd_rules_of(config: Config, book: Rulebook | None) -> SshdRules:
             local_address=parse_host_list(",".join(match.local_address)) if match.local_address else None,
             local_port=tuple(match.local_port),
         )
-        for number, match in enumerate(config.sshd.match, 1)
+        for number, match in enumerate(config.sshd.match)
     ]
-    return SshdRules(_sshd_options(config.sshd, "sshd"), tuple(matches), book)
+    return SshdRules(_sshd_options(config, config.sshd, "sshd"), tuple(matches), book)
 
 
-def _sshd_options(keywords: Keywords, where: str) -> SshdOptions:
-    """The settings of one table; `where` names it in the log."""
+def _sshd_options(config: Config, keywords: Keywords, table: str) -> SshdOptions:
+    """The settings of one table, which has the dotted key `table`."""
     permit_listen = permits_of(keywords.permit_listen, parse_permit_listen)
     permit_open = permits_of(keywords.permit_open, parse_permit_open)
     match = keywords if isinstance(keywords, SshdMatch) else None
@@ -109,7 +110,7 @@ def _sshd_options(keywords: Keywords, where: str) -> SshdOptions:
         pubkey_accepted_algorithms=parse_algorithms(algorithms)
         if (algorithms := keywords.pubkey_accepted_algorithms)
         else None,
-        places={name: f"{where}: {name}" for name in keywords.model_fields_set},
+        places={name: config.places.get(key := f"{table}.{name}", counted(key)) for name in keywords.model_fields_set},
     )
 
 

@@ -60,7 +60,7 @@ class SshdOptions:
     pubkey_accepted_algorithms: frozenset[str] | None = None
     """The algorithms with which a key may sign in a log-in, with a certificate by their own names."""
     places: Mapping[str, str] = field(default_factory=dict)
-    """Where each of them is written: `sshd.match 2: permit_open`."""
+    """Where each of them is written: `/etc/ferry/ferry.toml, line 27: sshd.match 2: permit_open`."""
 
     def over(self, later: SshdOptions) -> SshdOptions:
         """These settings, and those of `later` which these do not set."""
