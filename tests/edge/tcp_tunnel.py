@@ -146,6 +146,7 @@ class TcpTunnel:
         """Where its owner is."""
         self.tls_upstream = tls_upstream
         self.owner_name: str | None = None
+        self.holder = "tester (SHA256:tester)"
         self.host_header = b""
         self.traffic = Traffic()
         self.tap: Tap | None = None

@@ -86,7 +86,7 @@ def test_ports_with_a_purpose_and_those_of_lines_are_kept_for_good() -> None:
         ([], "ask for another"),
         ([21007], "port 21022 belongs to somebody else, and yours is 21007: write -R 21007:..."),
         ([21007, 22007], "and yours are 21007 and 22007: write -R 21007:..."),
-        ([1, 2, 3, 4], "yours are 1 and 2 and 3 and others: write -R 1:..."),
+        ([1, 2, 3, 4], "yours are 1, 2, 3 and others: write -R 1:..."),
     ],
 )
 def test_a_refusal_names_the_ports_that_are_ones_own(own: list[int], says: str) -> None:

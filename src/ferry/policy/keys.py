@@ -153,7 +153,10 @@ def _elsewhere(line: KeyLine, caller: Caller) -> Refusal | None:
     if origins is None or origins.admits(caller.address, caller.host):
         return None
     return Refusal(
-        f"your key may not log in from {printable(caller.address)} (from=)", code="key_from", rule=line.rule("from")
+        f"your key may not log in from {printable(caller.address)} (from=)",
+        code="key_from",
+        detail=f"from= of its line does not have {printable(caller.address)}",
+        rule=line.rule("from"),
     )
 
 
@@ -166,6 +169,7 @@ def signature_refusal(line: KeyLine, flags: int | None) -> Refusal | None:
             "your security key has signed without a touch, and it needs one here (the operator may write "
             "no-touch-required before it)",
             code="key_touch",
+            detail="the security key has signed without a touch, and its line does not have no-touch-required",
             rule=line.rule("touch-required"),
         )
     if line.options.verify_required and not flags & VERIFIED:
@@ -173,6 +177,7 @@ def signature_refusal(line: KeyLine, flags: int | None) -> Refusal | None:
             "your security key has to check its PIN or your fingerprint for each log-in here (verify-required): make "
             "one with ssh-keygen -t ed25519-sk -O verify-required",
             code="key_verify",
+            detail="the security key has checked neither PIN nor fingerprint, and its line has verify-required",
             rule=line.rule("verify-required"),
         )
     return None
@@ -196,12 +201,15 @@ def _forwards_refusal(line: KeyLine) -> Refusal | None:
             f"your certificate may not forward anything: it has no {option}. Sign one with it (ssh-keygen -s has it "
             "unless -O clear is given)",
             code="key_forwards",
+            detail=f"its certificate has no {option}, so it may not forward anything",
             rule=line.rule(option),
         )
     fix = "add port-forwarding behind restrict" if option == "restrict" else f"remove {option}"
+    write = "write restrict,port-forwarding in its place" if option == "restrict" else f"remove {option}"
     return Refusal(
         f"your key may not forward anything ({option}): only the operator can {fix} in its line",
         code="key_forwards",
+        detail=f"{option} in its line turns all forwards off: {write}",
         rule=line.rule(option),
     )
 
@@ -221,6 +229,7 @@ def _listen_refusal(line: KeyLine, host: bytes, port: int, names: Sequence[str])
         f"your key may listen on {listed(permits)} only (permitlisten=), not on {printable(str(shown), 80)}: write "
         f"-R {to_write(permits[0])}:...",
         code="key_listen",
+        detail=f"permitlisten= of its line has {listed(permits)} only, not {printable(str(shown), 80)}",
         rule=line.rule("permitlisten"),
     )
 
@@ -262,6 +271,7 @@ def _socket_refusal(line: KeyLine, path: str, *, listens: bool) -> Refusal | Non
     return Refusal(
         f'your key may not use this socket ({option}=): only the operator can write {option}="[{printable(path)}]:*"',
         code="key_socket",
+        detail=f'{option}= of its line does not name this socket: write {option}="[{printable(path)}]:*" too',
         rule=line.rule(option),
     )
 
@@ -279,6 +289,7 @@ def _command_refusal(line: KeyLine) -> Refusal | None:
     return Refusal(
         f"your {holder} runs no commands here ({option}). Its forwards work: ssh -N -R ...",
         code="key_command",
+        detail=f"{option} lets its sessions run no commands",
         rule=line.rule(option.removesuffix("=")),
     )
 

@@ -106,11 +106,20 @@ def lasting_label(identity: Identity, address: Address, rules: ForwardRules, lin
     return purpose if rules.keeps_ports else None
 
 
-def naming_own(refusal: Refusal, address: Address, own: Sequence[int]) -> Refusal:
-    """The refusal of a port of another with the ports that are the asker's `own`, in which it may be a slip of the pen."""
+def naming_own(refusal: Refusal, address: Address, own: Sequence[int], lines: Sequence[PortLine] = ()) -> Refusal:
+    """The refusal of a port of another with the ports that are the asker's `own`, in which it may be a slip of the pen.
+    `lines` are those that name the port: where its own is one of them, two have it."""
     if refusal.code not in _TAKEN or not kind_of(address.kind).is_port or not own:
         return refusal
-    listed = " and ".join(str(port) for port in own[:_SHOWN]) + (" and others" if len(own) > _SHOWN else "")
+    if address.port in own:
+        both = "; ".join(each.line.place for each in lines)
+        return replace(
+            refusal,
+            public=f"{address} is given to two keys, and the other one has it: only the operator can give you another",
+            detail=f"{refusal.detail}; permitlisten= names it in several lines ({both}): change it in one of them",
+        )
+    shown = [str(port) for port in own[:_SHOWN]] + (["others"] if len(own) > _SHOWN else [])
+    listed = " and ".join(part for part in (", ".join(shown[:-1]), shown[-1]) if part)
     mine = f"yours is {listed}" if len(own) == 1 else f"yours are {listed}"
     return replace(
         refusal,

@@ -18,6 +18,7 @@ from typing import Final
 
 from ferry.errors import InvalidInput, Refusal
 from ferry.names import Endpoint, Identity, printable
+from ferry.protocol.permits import Permit
 from ferry.protocol.targets import IpAddress, parse_target_host
 
 from . import sshd
@@ -89,7 +90,11 @@ def decide_tunnel(wanted: Wanted, target: Target, visits: VisitPolicy, *, loop: 
     if (refusal := key_refusal(wanted)) is not None:
         return refusal
     if wanted.judge is None or loop:
-        return visits.decide(wanted.who, replace(target, named=wanted.named or loop))
+        decided = visits.decide(wanted.who, replace(target, named=wanted.named or loop))
+        if isinstance(decided, Refusal) and target.owner is not None:
+            permit = printable(str(Permit(wanted.text, wanted.port)), 80)
+            decided = replace(decided, detail=f'{decided.detail}: its line has no permitopen="{permit}"')
+        return decided
     rule = wanted.judge.reach(target.called or target.address)
     if isinstance(rule, Refusal):
         by_port = wanted.judge.reach(target.address)

@@ -178,6 +178,7 @@ def _direction_refusal(options: SshdOptions, direction: Forwarding, what: str) -
         return Refusal(
             "the operator has turned all forwarding off for you (DisableForwarding)",
             code="sshd_forwarding",
+            detail="DisableForwarding turns all its forwarding off",
             rule=options.rule("disable_forwarding"),
         )
     allowed = options.allow_tcp_forwarding
@@ -186,6 +187,7 @@ def _direction_refusal(options: SshdOptions, direction: Forwarding, what: str) -
     return Refusal(
         f"the operator does not let you {what} (AllowTcpForwarding): only the operator can change that",
         code="sshd_forwarding",
+        detail=f"AllowTcpForwarding does not let it {what}",
         rule=options.rule("allow_tcp_forwarding"),
     )
 
@@ -211,6 +213,7 @@ def listen_refusal(options: SshdOptions, host: bytes, port: int, names: Sequence
     return Refusal(
         f"{why}, not on {printable(str(shown), 80)}{instead}",
         code="sshd_listen",
+        detail=f"PermitListen has {listed(permits) or 'none'}, not {printable(str(shown), 80)}",
         rule=options.rule("permit_listen"),
     )
 
@@ -246,7 +249,10 @@ def socket_refusal(options: SshdOptions, path: str, *, listens: bool) -> Refusal
         what = "open no Unix sockets with -R" if listens else "reach no Unix sockets with -L"
         name = "disable_forwarding" if options.disable_forwarding else "allow_streamlocal_forwarding"
         return Refusal(
-            f"the operator lets you {what} (AllowStreamLocalForwarding)", code="sshd_socket", rule=options.rule(name)
+            f"the operator lets you {what} (AllowStreamLocalForwarding)",
+            code="sshd_socket",
+            detail=f"{'DisableForwarding' if options.disable_forwarding else 'AllowStreamLocalForwarding'}: it may {what}",
+            rule=options.rule(name),
         )
     name = "permit_listen" if listens else "permit_open"
     permits = options.permit_listen if listens else options.permit_open
@@ -255,6 +261,7 @@ def socket_refusal(options: SshdOptions, path: str, *, listens: bool) -> Refusal
     return Refusal(
         f"the operator does not let you use this socket ({'PermitListen' if listens else 'PermitOpen'})",
         code="sshd_socket",
+        detail=f"{'PermitListen' if listens else 'PermitOpen'} does not name this socket",
         rule=options.rule(name),
     )
 

@@ -28,6 +28,8 @@ class Target:
     """The operator has named it for this visitor (`policy.reach`)."""
     called: Address | None = None
     """What the visitor has asked for, if that is the name of a machine and not the address."""
+    holder: str = ""
+    """Whose tunnel serves it, for the operator; empty: the id of the owner is told."""
 
 
 class VisitRule(Protocol):
@@ -74,7 +76,7 @@ class VisitPolicy:
         address, owner = target.address, target.owner
         if isinstance(who, PublicVisitor):
             return Refusal(f"{address} is private: reach it with ssh -J or ssh -W", code="private")
-        whose = "nobody serves" if owner is None else f"belongs to identity {owner}"
+        whose = "nobody serves" if owner is None else f"belongs to {target.holder or f'identity {owner}'}"
         asked = target.called or address
         public = kind_of(asked.kind).public
         shown, code = (str(asked), "no_such_port") if public else (f"alias {asked}", "no_such_alias")

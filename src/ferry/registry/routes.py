@@ -39,6 +39,11 @@ class Tunnel(Protocol):
         ...
 
     @property
+    def holder(self) -> str:
+        """Whose it is, for the operator."""
+        ...
+
+    @property
     def tls_upstream(self) -> bool:
         """The local service speaks TLS (`-R 443:...`). Not verified: it is the owner's own machine."""
         ...

@@ -176,7 +176,9 @@ class DirectChannels:
 
     def _at(self, address: Address) -> Target:
         tunnel = self._routes.get(address)
-        return Target(address, None if tunnel is None else tunnel.owner, private=True)
+        if tunnel is None:
+            return Target(address, None, private=True)
+        return Target(address, tunnel.owner, private=True, holder=tunnel.holder)
 
     def _machine(self, wanted: Wanted, name: str) -> Target | Refusal | None:
         """The port of a machine whose key has this name; a refusal if it holds several for ssh."""

@@ -126,7 +126,7 @@ class ForwardDecisions:
                     return await self._choose(undecided, last_step)
                 decided = await self._requested(undecided, address, last_step)
                 if isinstance(decided, Refusal):
-                    return await naming_own_ports(self._registry, client, address, decided)
+                    return await naming_own_ports(self._registry, client, address, decided, undecided.settings)
                 return decided
         except InvalidInput as error:
             return Refusal.of_input(error)

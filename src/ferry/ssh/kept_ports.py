@@ -42,10 +42,13 @@ def label_of(identity: Identity, address: Address, settings: ForwardSettings, *,
     return lasting_label(identity, address, settings.rules, settings.port_lines.lines_with_port(address.port))
 
 
-async def naming_own_ports(registry: Registry, client: Asking, address: Address, refusal: Refusal) -> Refusal:
+async def naming_own_ports(
+    registry: Registry, client: Asking, address: Address, refusal: Refusal, settings: ForwardSettings
+) -> Refusal:
     """The refusal of a port of another, with the numbers of the asker's own ports. Raises StoreUnavailable."""
     if client.identity.anonymous or not kind_of(address.kind).is_port:
         return refusal
     had = await registry.reservations(client.identity.id)
     kept = tcp_ports(one.address for one in had if one.label is not None)
-    return naming_own(refusal, address, list(dict.fromkeys([*ports_of(client.may.key_line), *kept])))
+    own = list(dict.fromkeys([*ports_of(client.may.key_line), *kept]))
+    return naming_own(refusal, address, own, settings.port_lines.lines_with_port(address.port))

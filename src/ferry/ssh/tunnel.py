@@ -194,6 +194,10 @@ class SshTunnel:
 
     # --- Tunnel (`visited` too, which is the client's own)
 
+    @property
+    def holder(self) -> str:
+        return str(self.claim.identity)
+
     def dial(self, grant: Grant, originator: Endpoint, sink: Sink) -> Stream:
         grant.require(self.address, self.owner, Use.VISIT)
         channel = TunnelChannel(self._line, sink, self)
