@@ -73,6 +73,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         made.line("web-1", f'restrict,port-forwarding,permitlisten="{first}"', "root@web-1 name=web-1")
         + made.line("web-2", f'restrict,port-forwarding,permitlisten="localhost:{second}"', "root@web-2")
         + made.line("ann", "", "name=ann")
+        + made.line("twin-1", f'restrict,port-forwarding,permitlisten="{made.ssh_ports[15]}"', "name=twin-1")
+        + made.line("twin-2", f'restrict,port-forwarding,permitlisten="{made.ssh_ports[15]}"', "name=twin-2")
     )
     assert third
     with ExitStack() as stack:
@@ -133,6 +135,33 @@ def test_a_port_that_a_key_has_asked_for_is_its_own_for_good(fleet: Fleet, lines
     assert str(taken) in logged["detail"]
     assert f"port {third}" in fleet.ssh("ann").run(words="names").out
     assert "kept for good" in fleet.ssh("ann").run(words="names").out
+
+
+def test_a_port_on_two_lines_is_refused_with_both(fleet: Fleet, lines: LineService) -> None:
+    """The advice was to write what had been written."""
+    port, target = fleet.ssh_ports[15], f"localhost:{lines.port}"
+    with fleet.ssh("twin-1").start("-N", "-v", "-R", f"{port}:{target}") as child:
+        child.error_line("remote forward success")
+        ended = fleet.ssh("twin-2").run("-N", "-R", f"{port}:{target}")
+    assert ended.code == 255
+    why = f"port {port} is given to two keys, and the other one has it: only the operator can give you another"
+    assert f"Refused -R {port}: {why}" in ended.err
+    logged = fleet.gateway.event(f'"tunnel.refused".*"asked":\\s*"-R {port}"')
+    assert "held by twin-1 (SHA256:" in str(logged["detail"])
+    assert f"in several lines ({fleet.file}, line 4; {fleet.file}, line 5): change it in one" in str(logged["detail"])
+
+
+def test_a_refused_reach_names_the_holder_and_the_option_that_is_missing(fleet: Fleet, lines: LineService) -> None:
+    second = fleet.ssh_ports[1]
+    with fleet.ssh("web-2").start("-N", "-v", "-R", f"localhost:{second}:localhost:{lines.port}") as child:
+        child.error_line("remote forward success")
+        ended = fleet.ssh("ann").run("-W", f"localhost:{second}")
+    assert "administratively prohibited" in ended.err
+    logged = fleet.gateway.event(f'"reach.refused".*{second}')
+    assert str(logged["detail"]).endswith(
+        f"asked for port {second}, which belongs to {fingerprint(fleet.keys['web-2'])}: its line has no "
+        f'permitopen="localhost:{second}"'
+    )
 
 
 async def test_a_session_says_how_its_machine_is_called(fleet: Fleet, lines: LineService) -> None:

@@ -97,6 +97,17 @@ def test_a_refusal_names_the_ports_that_are_ones_own(own: list[int], says: str) 
     assert all(str(port) in named.detail for port in own[:3])
 
 
+def test_a_port_that_two_lines_name_is_not_advised_to_the_one_who_has_asked_for_it() -> None:
+    taken = Refusal("port 21022 belongs to somebody else: ask for another", code="name_reserved", detail="held by ann")
+    lines = ports_in([(ANN, [line('permitlisten="21022"')]), (BOB, [line('permitlisten="21022"')])])[21022]
+    named = naming_own(taken, PORT, [21022], lines)
+    assert "write -R" not in named.public
+    assert "is given to two keys" in named.public
+    assert named.detail == (
+        "held by ann; permitlisten= names it in several lines (/keys, line 3; /keys, line 3): change it in one of them"
+    )
+
+
 def test_other_refusals_stay_as_they_are() -> None:
     other = Refusal("the disk is full", code="store")
     assert naming_own(other, PORT, [21007]) is other

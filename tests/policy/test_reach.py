@@ -82,7 +82,8 @@ def test_nobody_learns_whether_another_identity_holds_it(address: Address) -> No
     assert public == {
         f"no {'port 21022' if address is PORT else 'alias laptop:22'} here for you: `ssh gw ls` lists yours"
     }
-    assert "belongs to identity alice" in getattr(said[ALICE], "detail", "")
+    assert "belongs to identity alice: its line has no permitopen=" in getattr(said[ALICE], "detail", "")
+    assert getattr(said[None], "detail", "").endswith("which nobody serves")
 
 
 def test_a_machine_that_is_asked_for_by_its_name_shows_no_port_to_others() -> None:

@@ -380,7 +380,8 @@ class LoginAttempt(asyncssh.SSHServer):
         """Whether `key` is acceptable. The client has not proved that it holds it: bind nothing to it here."""
         fingerprint = Fingerprint(key.get_fingerprint())
         known = await self._is_acceptable(fingerprint, None, username)
-        shut = shut_line_for(self._server.login.access.shut_lines_of(fingerprint), username)
+        lines = self._server.login.access.shut_lines_of(fingerprint) if known is None else ()
+        shut = shut_line_for(lines, username) if lines else None
         if known is None and self._offered.refuse(fingerprint, is_shut=shut is not None):
             now = self._server.clock.now()
             self._server.refused_keys.offered(
