@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ferry_command import ferry
 from gateway_process import gateway_in
-from ssh_command import make_key
+from ssh_command import fingerprint, make_key
 
 
 def test_a_key_file_that_others_may_write_lets_nobody_in_until_it_is_closed(tmp_path: Path) -> None:
     key = make_key(tmp_path / "ann")
+    make_key(tmp_path / "bob")
     (keys := tmp_path / "keys").mkdir(mode=0o755)
     (file := keys / "ann").write_text(key.with_suffix(".pub").read_text())
     file.chmod(0o666)
@@ -26,11 +27,14 @@ def test_a_key_file_that_others_may_write_lets_nobody_in_until_it_is_closed(tmp_
         checked = ferry("check-config", "--config", "ferry.toml", "--no-dns", "--json", cwd=tmp_path)
         findings = [each["text"] for each in json.loads(checked.out)["findings"] if each["severity"] == "FIX"]
         assert f"{file}: {rejected['error']}" in findings
-        asked = ferry("keys", "list", "--state", gateway.state, cwd=tmp_path)
-        assert asked.code == 0, asked.err
+        for command in (("keys", "list"), ("keys", "add", "bob", "bob.pub", "--user", "bob")):
+            asked = ferry(*command, "--config", "ferry.toml", cwd=tmp_path)
+            assert (asked.code, f"note: {file}: it belongs to " in asked.err) == (0, True), asked.err
+        stands = ferry("allow", fingerprint(key), "--config", "ferry.toml", cwd=tmp_path).err
+        assert f"chmod go-w {file}" in stands
         seen = gateway.log_lines
         file.chmod(0o644)
-        gateway.event(r'"keys\.loaded".*"keys": 1', after=seen)
+        gateway.event(r'"keys\.loaded".*"keys": 2', after=seen)
         assert ssh.run(words="whoami", user="ann").code == 0
         seen = gateway.log_lines
         keys.chmod(0o777)

@@ -15,12 +15,12 @@ from ferry.protocol.authorized_keys import parse_key
 from ferry.protocol.key_edits import appended
 from ferry.protocol.key_paths import parse_key_path
 
-from .client import Gateway
+from .client import Gateway, unread_keys
 from .key_file import file_for, key_files
 from .key_lines import Mistaken, lines_in, rewrite
 from .locate import find_running
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import folded, print_json, quiet_pipe, safe
+from .output import folded, print_json, print_note, quiet_pipe, safe
 
 _PREFIX: Final = "SHA256:"
 
@@ -77,8 +77,11 @@ def allow(
         else:
             typer.echo(line)
         raise FerryError(f"{error}: add the line above to {path}") from None
+    unread = unread_keys(Gateway(running.state))
     if stands:
-        raise FerryError(stands)
+        raise FerryError(f"{stands}\n{unread}" if unread else stands)
+    if unread:
+        print_note(unread, as_json=as_json)
     with suppress(FerryError):  # the key is in the file, whether the audit log has a record of it or not
         Gateway(running.state).post("allowed", {"fingerprint": key["fingerprint"], "file": str(path)})
     if as_json:

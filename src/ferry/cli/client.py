@@ -111,6 +111,11 @@ def find_gateway(state: Path | None, config: Path | None) -> Gateway:
     return Gateway(find_state(state, os.environ, config=config))
 
 
+def unread_keys(gateway: Gateway) -> str:
+    """Why some keys of the files do not count now; empty if all do. A gateway of an earlier version does not tell."""
+    return str((gateway.get("status").get("access") or {}).get("error", ""))
+
+
 @contextmanager
 def known_fields() -> Iterator[None]:
     """Read the API's documents. An older or newer gateway, which runs on after an upgrade, may have other fields. Raises

@@ -62,6 +62,7 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
         more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
         text = f"{safe(refused[0].place)}{more}: with a mistake, so it lets nobody in: `ferry check-config` says what to write"
         print_note(text, as_json=as_json)
+    _note_unread(door, as_json=as_json)
     with quiet_pipe():
         if as_json:
             print_json(found)
@@ -181,6 +182,12 @@ def add(
         _print_added(document, texts)
     if failed is not None:
         raise FerryError(f"{failed}: add the line above to it")
+    _note_unread(door, as_json=as_json)
+
+
+def _note_unread(door: Door, *, as_json: bool) -> None:
+    if unread := door.unread():
+        print_note(unread, as_json=as_json)
 
 
 def _print_added(document: dict[str, Any], texts: dict[str, str]) -> None:

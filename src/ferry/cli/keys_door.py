@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ferry.errors import FerryError, InvalidInput
 from ferry.ownership import other_owner, rights_of
 
-from .client import Gateway
+from .client import Gateway, unread_keys
 from .key_file import key_files
 from .locate import answers, candidate_folders, find_installation, is_closed
 from .options import source
@@ -42,6 +42,10 @@ class Door:
             found: list[dict[str, Any]] = Gateway(self.state).get("ports")
             return found
         return list(self._opened("ports", None))
+
+    def unread(self) -> str:
+        """Why some keys of the files do not count now; empty if all do, or if it does not run."""
+        return "" if self.stopped else unread_keys(Gateway(self.state))
 
     def enrol(self, **wanted: object) -> dict[str, Any]:
         """`EnrolRequest` → `EnrolledInfo`, as documents."""
