@@ -186,6 +186,40 @@ def test_the_holder_of_a_certificate_is_its_ca_and_its_key_id_and_no_name() -> N
     assert str(by_one) == "SHA256:ca:web-1"
 
 
+@pytest.mark.parametrize(
+    ("who", "holder", "allowed"),
+    [
+        (Members(holders=("SHA256:ca:*",)), "SHA256:ca:web-1", True),
+        (Members(tags=("fleet",)), "SHA256:ca:web-1", True),
+        (Members(holders=("SHA256:ca:*",)), "SHA256:other:web-1", False),
+        (Members(keyed=True), "SHA256:ca:web-1", False),
+        (Members(fingerprints=frozenset({KEYS[0]})), "SHA256:ca:web-1", False),
+        (Members(keyed=True, holders=("SHA256:other:*",)), "SHA256:ca:web-1", False),
+        (Members(holders=("SHA256:ca:*",)), "SHA256:ca:WEB-1", False),
+        (Members(holders=("SHA256:ca:*",)), "SHA256:ca:web-1.x", False),
+        (Members(holders=("SHA256:ca:*",)), "SHA256:ca:web-*", False),
+        (Members(holders=("SHA256:ca:*",)), "SHA256:ca:", False),
+        (Members(holders=("SHA256:ca:*",)), None, False),
+    ],
+)
+def test_a_key_id_is_the_own_name_where_the_rule_names_the_ca(
+    who: Members, holder: str | None, *, allowed: bool
+) -> None:
+    """Else any CA could give the name of another's machine."""
+    own = rule(who=who, permits={(Act.PUBLISH, What.NAME): (Permit("{name}"),)})
+    book = Rulebook(Policy("/policy", (own,), {"fleet": Members(holders=("SHA256:ca:*",))}))
+    asker = Asker(None, KEYS[0], False, "10.1.1.1", "10.1.1.1", NOW, holder)
+    assert isinstance(book.decide(asker, Aim(Act.PUBLISH, What.NAME, "web-1", 0)), Rule) is allowed
+
+
+def test_a_name_of_the_operator_counts_before_the_key_id() -> None:
+    own = rule(who=Members(holders=("SHA256:ca:*",)), permits={(Act.PUBLISH, What.NAME): (Permit("{name}"),)})
+    book = Rulebook(Policy("/policy", (own,)))
+    asker = WEB_1._replace(name="ann", holder="SHA256:ca:web-1")
+    assert isinstance(book.decide(asker, Aim(Act.PUBLISH, What.NAME, "web-1", 0)), Refusal)
+    assert isinstance(book.decide(asker, Aim(Act.PUBLISH, What.NAME, "ann", 0)), Rule)
+
+
 def test_an_identity_whose_name_is_a_pattern_gets_nothing_by_its_own_name() -> None:
     own = rule(who=Members(keyed=True), permits={(Act.PUBLISH, What.NAME): (Permit("{name}"),)})
     book = Rulebook(Policy("/policy", (own,)))

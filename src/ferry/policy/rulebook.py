@@ -57,9 +57,11 @@ class _Index:
             found |= self._fingerprints.get(asker.fingerprint, 0)
         if asker.name is not None:
             found |= self._names.find(asker.name, None)
-        if asker.holder is not None:
-            found |= self._holders.find(asker.holder, None)
-        return found
+        return found | self.find_holder(asker)
+
+    def find_holder(self, asker: Asker) -> int:
+        """Those in which it is by the CA and the key id of its certificate."""
+        return 0 if asker.holder is None or asker.anonymous else self._holders.find(asker.holder, None)
 
 
 class Rulebook:
@@ -101,6 +103,8 @@ class Rulebook:
         """The first rule that allows `wanted` to `asker` and names it in the way `how`, or the refusal."""
         index = self._permits.get((wanted.act, wanted.what), _NO_PERMITS)
         fits = index.find(wanted.name, wanted.port, asker.name, how) & self._rules_for(asker)
+        if (key_name := asker.key_name) is not None:
+            fits |= index.find(wanted.name, wanted.port, key_name, how) & self._rules_naming_ca(asker)
         nearly: Rule | None = None
         for number in bits_of(fits):
             rule = self.rules[number]
@@ -155,6 +159,13 @@ class Rulebook:
         """The rules whose `who` has `asker`."""
         found = self._who.find(asker)
         for tag in bits_of(self._of_tag.find(asker)):
+            found |= self._rules_of_tag[tag]
+        return found
+
+    def _rules_naming_ca(self, asker: Asker) -> int:
+        """The rules whose `who` has `asker` by the CA and the key id of its certificate."""
+        found = self._who.find_holder(asker)
+        for tag in bits_of(self._of_tag.find_holder(asker)):
             found |= self._rules_of_tag[tag]
         return found
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple
 
-from ferry.names import Fingerprint, Identity
+from ferry.errors import InvalidInput
+from ferry.names import Fingerprint, Identity, parse_label
 from ferry.protocol.host_patterns import HostList, Network, matches
 
 from .aims import Act, Aim, What
@@ -30,7 +31,7 @@ class Naming(enum.IntEnum):
 
 
 OWN_NAME: Final = "{name}"
-"""In a pattern: the name of the identity that asks."""
+"""In a pattern: the name of the identity that asks, or the key id of its certificate in a rule that names the CA."""
 ANY_PORT: Final = (0, 65535)
 
 
@@ -56,6 +57,15 @@ class Asker(NamedTuple):
         certificate = identity.certificate
         holder = None if certificate is None else f"{certificate.ca}:{certificate.key_id}"
         return cls(identity.name, identity.fingerprint, identity.anonymous, address, host, now, holder)
+
+    @property
+    def key_name(self) -> str | None:
+        """The key id of a certificate, where it could be a name (`name=`). It is one for those rules alone that name the CA."""
+        key_id = (self.holder or "").split(":", 2)[-1]
+        try:
+            return key_id if self.name is None and parse_label(key_id) == key_id else None
+        except InvalidInput:
+            return None
 
     def __str__(self) -> str:
         return "anonymous" if self.anonymous else self.name or self.holder or str(self.fingerprint)
@@ -93,6 +103,13 @@ class Members:
             if text is not None and any(matches(pattern, text) for pattern in patterns):
                 return True
         return any(tags[tag].have(asker, tags) for tag in self.tags)
+
+    def name_ca(self, asker: Asker, tags: Mapping[str, Members]) -> bool:
+        """Whether `asker` is one of them by the CA and the key id of its certificate."""
+        if asker.holder is None or asker.anonymous:
+            return False
+        mine = any(matches(pattern, asker.holder) for pattern in self.holders)
+        return mine or any(tags[tag].name_ca(asker, tags) for tag in self.tags)
 
 
 class Permit(NamedTuple):
@@ -195,10 +212,11 @@ class Rule:
         """Whether it allows `wanted` to `asker`, which it has to name in the way `how`.
 
         This is the meaning of a rule. `policy.rulebook` answers the same from an index."""
+        own = asker.key_name if self.who.name_ca(asker, tags) and asker.name is None else asker.name
         return (
             self.who.have(asker, tags)
             and any(
-                permit.covers(wanted, asker.name)
+                permit.covers(wanted, own)
                 for permit in self.permits.get((wanted.act, wanted.what), ())
                 if permit.names(how)
             )
