@@ -235,7 +235,7 @@ def test_staff_reach_machines_by_name_and_port_and_machines_do_not_reach_one_ano
         assert [json.loads(line)["rule"].rpartition(": ")[2] for line in audit.splitlines()] == ["staff", "staff"]
         # its own alias too, but for the port that the very connection holds, as autossh -M asks for
         assert "does not let you reach the alias web-1:22" in fleet.ssh("web-1").run("-W", "web-1:22").err
-    refused = fleet.gateway.event(r'"tunnel\.refused".*"-J web-1:22"')
+    refused = fleet.gateway.event(r'"reach\.refused".*"web-1:22"')
     assert (refused["code"], refused["rule"]) == ("policy", str(fleet.policy))
 
 
