@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from ferry.clock import Clock
 from ferry.config.model import Config
-from ferry.config.policy_file import load_policy
 from ferry.errors import InvalidInput
 from ferry.policy.rulebook import Rulebook
 from ferry.report import Report
@@ -52,6 +51,11 @@ class PolicyFile:
 
     def load(self, config: Config) -> Rulebook | None:
         """Read the file, changed or not. Blocks. Raises InvalidInput."""
+        if config.access.policy is None:
+            self._read = None
+            return None
+        from ferry.config.policy_file import load_policy  # 0.3 MB, which a gateway without a policy saves
+
         stamp = _stamp_of(config.access.policy)  # before the reading, so that a later change is seen
         book = load_policy(config, self._clock.now())
         self._read = stamp
