@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from ferry import limits
 from ferry.errors import Refusal
 from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
 from ferry.policy import certificates
-from ferry.policy.keys import ANY_KEY, Caller, KeyLine
+from ferry.policy.keys import ANY_KEY, Caller, KeyLine, OtherKey
 from ferry.protocol.certificates import Certificate
 from ferry.protocol.key_options import parse_options
 from ferry.ssh.access import Anyone
@@ -287,3 +287,50 @@ async def test_a_connection_with_a_renamed_key_ends_and_keeps_nothing_of_its_old
 
 def public_words(key: Path) -> list[str]:
     return key.with_suffix(".pub").read_text().split()[:2]
+
+
+def of_two(first: str, second: str, *, options: str = "") -> Connection:
+    """A connection that has logged in with two keys; the second's line has these options."""
+    one = connection(first, "ann")
+    line = KeyLine("ann", parse_options(options, KNOWN))
+    one.key_line = replace(one.key_line, beside=(OtherKey(Fingerprint(second), line),))
+    return one
+
+
+@pytest.mark.parametrize("access", [Keys(first="ann"), Keys(second="ann"), Keys()])
+def test_a_connection_of_two_keys_ends_without_one_of_them(access: Keys) -> None:
+    one, revoked = of_two("first", "second"), Revoked[Connection]()
+    assert not revoked.look([one], access, 0, NOW)
+    assert revoked.look([one], access, REVOKED_SECONDS, NOW) == [(one, GONE)]
+
+
+@pytest.mark.parametrize(("first", "second"), [("bob", "ann"), ("ann", "bob")])
+def test_a_connection_of_two_keys_ends_if_one_gets_another_name(first: str, second: str) -> None:
+    one, revoked = of_two("first", "second"), Revoked[Connection]()
+    access = Keys(first=first, second=second)
+    assert not revoked.look([one], access, 0, NOW)
+    assert revoked.look([one], access, REVOKED_SECONDS, NOW) == [(one, RENAMED)]
+
+
+def test_a_connection_of_two_keys_gets_the_new_options_of_either() -> None:
+    one, revoked = of_two("first", "second", options="restrict"), Revoked[Connection]()
+    access = Keys(first="ann", second="ann")
+    assert not revoked.look([one], access, 0, NOW)
+    [(_, change)] = revoked.look([one], access, REVOKED_SECONDS, NOW)
+    assert isinstance(change, KeyLine)
+    assert [each.options for each in change.together()] == [parse_options("", KNOWN)] * 2
+
+
+def test_a_connection_of_two_keys_stays_while_both_stand() -> None:
+    one, revoked = of_two("first", "second"), Revoked[Connection]()
+    for now in (0, REVOKED_SECONDS):
+        assert not revoked.look([one], Keys(first="ann", second="ann"), now, NOW)
+
+
+def test_a_second_key_on_the_list_of_revoked_ones_ends_it_at_once() -> None:
+    class Listed(Keys):
+        def revocation_of(self, fingerprint: Fingerprint, _certificate: Certificate | None) -> Refusal | None:
+            return Refusal("revoked", code="key_revoked") if fingerprint == "second" else None
+
+    one = of_two("first", "second")
+    assert Revoked[Connection]().look([one], Listed(first="ann", second="ann"), 0, NOW) == [(one, "revoked")]
