@@ -189,6 +189,12 @@ def test_a_client_gets_the_blocks_of_its_own_machines(fleet: Fleet) -> None:
     ]  # fmt: skip
     told = json.loads(fleet.ssh("machine").run(words="ssh-config output=json").out)
     assert told == {"event": "machine", "host": "machine", "hostname": "localhost", "port": fleet.port, "up": True}
+    staff = fleet.ssh("operator").run(words="ssh-config")
+    assert staff.out.count("Host machine\n") == 1, staff.err  # its permitopen= names the port, and the machine
+    assert "\n".join(ended.lines) in staff.out
+    listed = [json.loads(line) for line in fleet.ssh("operator").run(words="ssh-config output=json").lines]
+    (machine,) = [one for one in listed if one["host"] == "machine"]
+    assert machine == {"event": "machine", "host": "machine", "hostname": "localhost", "port": fleet.port, "up": None}
     none = fleet.ssh("person").run(words="ssh-config")
     assert (none.code, none.out) == (0, "")
     assert "no machine of yours is here: on one of them write ssh -R laptop:22:localhost:22" in none.err

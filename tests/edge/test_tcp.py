@@ -401,6 +401,17 @@ async def test_a_taken_port_is_refused_and_nothing_stays_bound() -> None:
         socket.create_server(("127.0.0.1", port)).close()
 
 
+async def test_an_address_that_the_host_lacks_is_named_to_who_has_written_it() -> None:
+    async with world(echo) as w:
+        absent = ListenPort(_unused_port(), ("203.0.113.9",), public=True, ipv4_too=False)
+        refused = await w.edge().listen(w.tunnel, to_listen(w.tunnel), absent)
+        assert isinstance(refused, Refusal)
+        assert refused.public == "203.0.113.9 is no address of the gateway: leave it out"
+        configured = await w.edge().listen(w.tunnel, to_listen(w.tunnel), absent._replace(ipv4_too=True))
+        assert isinstance(configured, Refusal)
+        assert configured.detail.endswith("look at tcp.public_addresses")
+
+
 @pytest.mark.parametrize("descriptors", [2, 3])
 async def test_a_port_for_which_descriptors_run_out_is_refused_and_nothing_stays_bound(descriptors: int) -> None:
     """Both addresses are bound; the server of the first or of the second cannot start."""

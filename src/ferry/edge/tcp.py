@@ -248,7 +248,7 @@ class TcpEdge:
         except BindFailed as failed:
             if failed.error.errno == errno.EADDRINUSE:
                 self._owners.ask(opening.port)
-            return _refusal(failed)
+            return _refusal(failed, asked=not opening.ipv4_too)
         return await self._started(tunnel, sockets, public=opening.public)
 
     def would_refuse(self, opening: Opening) -> Refusal | None:
@@ -262,7 +262,7 @@ class TcpEdge:
         try:
             sockets = self._bound(opening, listen=False)
         except BindFailed as failed:
-            return _refusal(failed)
+            return _refusal(failed, asked=not opening.ipv4_too)
         for sock in sockets:
             sock.close()
         return None
@@ -320,9 +320,16 @@ def _socket_refusal(opening: ListenSocket, failure: InTheWay | OSError) -> Refus
     )
 
 
-def _refusal(failed: BindFailed) -> Refusal:
+def _refusal(failed: BindFailed, *, asked: bool = False) -> Refusal:
+    """`asked`: the client has written the address."""
     port = failed.endpoint.port
     match failed.error.errno:
+        case errno.EADDRNOTAVAIL if asked:
+            return Refusal(
+                f"{failed.endpoint.host} is no address of the gateway: leave it out",
+                code="bind_address",
+                detail=f"{failed.endpoint.host} is no address of this host",
+            )
         case errno.EADDRINUSE:
             return Refusal(
                 f"port {port} is in use by another program on this host: ask for another",

@@ -46,7 +46,7 @@ def machines_of(held: Iterable[Held], may_be_sshd: Callable[[int], bool]) -> lis
         address = one.address
         if address.name:
             name = address.name
-        elif one.owner is None or not _PLAIN.fullmatch(one.owner):
+        elif one.owner is None or not is_plain(one.owner):
             name = f"port-{address.port}"
         else:
             name = one.owner if ports[one.owner] == 1 else f"{one.owner}-{address.port}"
@@ -55,6 +55,11 @@ def machines_of(held: Iterable[Held], may_be_sshd: Callable[[int], bool]) -> lis
         taken.add(name)
         found.append(Machine(name, address.name or "localhost", address.port, address))
     return sorted(found, key=lambda machine: machine.host)
+
+
+def is_plain(host: str) -> bool:
+    """Whether ssh_config(5) takes a name as it is, and not for a pattern or several words."""
+    return _PLAIN.fullmatch(host) is not None
 
 
 def _is_machine(address: Address, may_be_sshd: Callable[[int], bool]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Protocol
@@ -11,12 +11,14 @@ from ferry.clock import Clock
 from ferry.errors import InvalidInput, Refusal
 from ferry.hostnames import normal
 from ferry.kinds import kind_of
+from ferry.kinds.alias import ALIAS
+from ferry.kinds.port import TCP
 from ferry.names import Address, Identity, IdentityId, parse_label, printable
 from ferry.policy.allowance import Allowance
 from ferry.policy.grants import Grant, SocketGrant
 from ferry.policy.reach import HostAnswer
 from ferry.policy.rules import Rule
-from ferry.protocol.host_blocks import Held, host_blocks, machines_of
+from ferry.protocol.host_blocks import Held, host_blocks, is_plain, machines_of
 from ferry.protocol.typed_forward import TypedForward
 from ferry.protocol.words import Words
 from ferry.registry.contract import Registry, Reservation, StoreUnavailable
@@ -28,6 +30,9 @@ from .forward_settings import ForwardsInForce
 from .notices import Notices, NoticesInForce, TunnelShown, refusal_line, store_down, who_line
 from .refusals import RefusedForward, RefusedForwards
 
+_MACHINES: Final = 256  # permits of a line that are looked at for machines
+_SSH: Final = 22
+_GATEWAY: Final = ("localhost", "127.0.0.1", "::1")
 REFUSALS_SHOWN: Final = 5  # the latest ones, each once
 
 
@@ -153,22 +158,40 @@ class Commands:
             invocation.session.say("no names are reserved for you: the first use of one reserves it")
 
     async def _ssh_config(self, invocation: _Invocation) -> None:
-        """Write ssh_config blocks for the identity's own machines. They go through the gateway by its address: what its
-        block is called in the person's own ssh_config, only the person knows."""
+        """Write ssh_config blocks for the identity's own machines, and for those that its key's line names. They go through
+        the gateway by its address: what its block is called in the person's own ssh_config, only the person knows."""
         notices = invocation.notices
-        addresses = {one.address: None for one in await self._reservations(invocation)} | dict.fromkeys(invocation.up)
-        held = (Held(address, invocation.identity.name) for address in addresses)
+        own = {one.address: None for one in await self._reservations(invocation)} | dict.fromkeys(invocation.up)
+        others = await self._reached(invocation, own)
+        held = [*(Held(address, invocation.identity.name) for address in own), *others]
         machines = machines_of(held, notices.rules.may_be_sshd)
         for machine in machines:
             fields: dict[str, object] = {
                 "event": "machine", "host": machine.host, "hostname": machine.hostname, "port": machine.port,
-                "up": machine.address in invocation.up,
+                "up": machine.address in invocation.up if machine.address in own else None,
             }  # fmt: skip
             invocation.session.show("\n".join(host_blocks([machine], notices.urls.jump)), fields)
         if not machines:
             invocation.session.complain(
                 f"no machine of yours is here: on one of them write ssh -R laptop:22:localhost:22 {notices.urls.gateway}"
             )
+
+    async def _reached(self, invocation: _Invocation, own: Collection[Address]) -> list[Held]:
+        """The machines of others that `permitopen=` names exactly, by port or by name, if nothing else refuses them."""
+        found: dict[str, Held] = {}
+        lines = self._in_force.forwards.port_lines
+        for permit in invocation.may.key_line.options.permit_open[:_MACHINES]:
+            host, port = permit.host, permit.port
+            if port is None or (host not in _GATEWAY and (port != _SSH or not is_plain(host))):
+                continue
+            typed = TypedForward(listens=False, host=host.encode(), port=port, typed=f"-W {permit}")
+            if isinstance(await invocation.explain(typed), Refusal):
+                continue
+            owner = next((each.line.name for each in lines.lines_with_port(port)), None) if host in _GATEWAY else None
+            address = TCP.address(port) if host in _GATEWAY else ALIAS.address(host, port)
+            if address not in own and invocation.identity.name not in (owner, host):
+                found.setdefault(owner or str(address), Held(address, owner))
+        return [one for key, one in found.items() if one.owner is not None or one.address.name not in found]
 
     async def _about(self, invocation: _Invocation) -> None:
         """Answer `ssh gw` without a command."""
