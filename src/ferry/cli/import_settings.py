@@ -35,7 +35,8 @@ def import_settings(
     0 when something carried over, 2 when the file cannot be read.
     """
     from ferry.setup.sshd_files import read_config
-    from ferry.setup.sshd_import import checked, text_of, translate
+    from ferry.setup.sshd_import import translate
+    from ferry.setup.sshd_toml import checked, text_of
 
     assert origin is Origin.SSHD_CONFIG
     read = read_config(file)

@@ -11,91 +11,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from pydantic import ValidationError
-
-from ferry import limits
-from ferry.config.model import Config, TcpRange
+from ferry.config.model import TcpRange
 from ferry.config.rules import overlap
-from ferry.config.sshd import CRITERIA, SshdMatch
 from ferry.config.words import FIELDS
 from ferry.errors import InvalidInput
 from ferry.limiters.sources import LOOPBACK, parse_network
 from ferry.lint.views import Setting, View, views
-from ferry.names import Endpoint, printable
+from ferry.names import Endpoint
 from ferry.protocol.permits import Permit
 from ferry.protocol.sshd_config import Parsed, Place, count, permit, seconds
 from ferry.protocol.sshd_keywords import SPELLED
 from ferry.this_host import THIS_HOST
 
-from .sshd_blocks import CARRIED, KEYS_ONLY, WHY_NOT, ZERO, NoMatch, Translated, blocks_of, match_of, ports_of, value_of
-from .values import literal, toml
+from .sshd_blocks import CARRIED, WHY_NOT, ZERO, NoMatch, Translated, blocks_of, match_of, ports_of, value_of
+from .sshd_left import CHOSEN, MEMBERS, NOT_FOR_SOME, NOT_TAKEN, WHY
+from .sshd_toml import Carried
 
-_NO_SHELL: Final = "Ferry has no shells, files or desktops: there is nothing to set"
-_NO_ACCOUNTS: Final = "Ferry has no accounts: a public key is an identity, and access.keys says which may connect"
-_HOST_CERTIFICATES: Final = (
-    "Ferry takes the certificate of a host key from the state folder: copy it there as ssh_host_ed25519_key-cert.pub, "
-    "ssh_host_rsa_key-cert.pub or ssh_host_ecdsa_key-cert.pub"
-)
-_CRYPTO: Final = "Ferry offers its own list, without weak algorithms"
-_HOST_KEYS: Final = (
-    "Ferry makes host keys of its own. To keep those that clients know, copy ssh_host_ed25519_key, ssh_host_rsa_key "
-    "and ssh_host_ecdsa_key into the state folder before the first start"
-)
-_BELOW_MATCH: Final = "Ferry has no such setting for some people alone"
-_NOT_TAKEN: Final = "sshd itself does not take this value"
-_CHOSEN: Final = (
-    "it carries over, but a client of Ferry chooses its login name, unless access.keys has %u: keep what nobody may "
-    "escape at the top of [sshd], or write identity = in place of user ="
-)
-_MEMBERS: Final = "it carries over as the login names that are in the group on this host now"
-_SOCKET_MODE: Final = "Ferry's sockets are for its own user alone (mode 0600)"
-_PROCESS: Final = "this is about sshd's own process"
-_WHY: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        **dict.fromkeys(
-            (
-                "acceptenv", "allowagentforwarding", "chrootdirectory", "exposeauthinfo", "forcecommand",
-                "permittty", "permituserenvironment", "permituserrc", "printlastlog", "printmotd", "setenv", "subsystem",
-                "x11displayoffset", "x11forwarding", "x11uselocalhost", "xauthlocation",
-            ),
-            _NO_SHELL,
-        ),
-        **dict.fromkeys(
-            ("allowgroups", "allowusers", "denygroups", "denyusers", "permitrootlogin"), _NO_ACCOUNTS
-        ),
-        **dict.fromkeys(
-            (
-                "authorizedkeyscommand", "authorizedkeyscommanduser", "gssapiauthentication",
-                "hostbasedauthentication", "ignorerhosts", "kbdinteractiveauthentication", "kerberosauthentication",
-                "passwordauthentication", "permitemptypasswords", "pubkeyauthentication", "pubkeyauthoptions", "usepam",
-            ),
-            KEYS_ONLY,
-        ),
-        **dict.fromkeys(("authorizedprincipalscommand", "authorizedprincipalscommanduser"), KEYS_ONLY),
-        **dict.fromkeys(
-            (
-                "casignaturealgorithms", "ciphers", "compression", "hostkeyalgorithms", "kexalgorithms", "macs",
-                "requiredrsasize", "rekeylimit",
-            ),
-            _CRYPTO,
-        ),
-        **dict.fromkeys(("hostkey", "hostkeyagent"), _HOST_KEYS),
-        **dict.fromkeys(
-            (
-                "debianbanner", "fingerprinthash", "ipqos", "logverbose", "modulifile", "pidfile", "rdomain",
-                "sshdauthpath", "sshdsessionpath", "syslogfacility", "tcpkeepalive", "versionaddendum",
-            ),
-            _PROCESS,
-        ),
-        "banner": "the text of a file before the log-in; ssh.banner is about Ferry's own line",
-        "hostcertificate": _HOST_CERTIFICATES,
-        "channeltimeout": "Ferry closes no quiet connection through a tunnel",
-        "streamlocalbindmask": _SOCKET_MODE,
-        "permittunnel": "Ferry refuses `ssh -w`",
-        "persourcenetblocksize": "Ferry counts by IPv4 /24 and IPv6 /64",
-        "unusedconnectiontimeout": "Ferry keeps a connection as long as its client answers",
-    }
-)  # fmt: skip
 _LEVELS: Final[Mapping[str, str]] = MappingProxyType(
     {"quiet": "error", "fatal": "error", "error": "error", "info": "info", "verbose": "info"}
 )
@@ -110,15 +41,6 @@ _HANDLED: Final = frozenset(
 )  # fmt: skip
 _WIDEST: Final[Mapping[str, int]] = MappingProxyType({"::": 0, "0.0.0.0": 1})
 _TOKEN: Final = re.compile("(?<!%)(?:%%)*%[hU]")  # of a home or a number, which Ferry does not know
-
-
-@dataclass(frozen=True, slots=True)
-class Carried:
-    """One of Ferry's settings, and the line that it comes from."""
-
-    key: str
-    value: object
-    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +88,7 @@ def translate(parsed: Parsed) -> Translation:
     for keyword in dict.fromkeys(each.keyword for each in parsed.statements if not each.blocks):
         setting = view[keyword]
         if keyword not in _HANDLED and setting.written:
-            made.left.append(Left(setting.place, _spelled(keyword), _WHY.get(keyword, "Ferry has no such setting")))
+            made.left.append(Left(setting.place, _spelled(keyword), WHY.get(keyword, "Ferry has no such setting")))
     if not parsed.is_effective:
         made.left += [Left(mistake.place, "this line", mistake.why) for mistake in parsed.mistakes]
     made.carried.sort(key=lambda each: list(FIELDS).index(each.key))
@@ -357,7 +279,7 @@ def _forwarding(view: View, made: Translation) -> None:
             continue
         value = value_of(keyword, setting.values)
         if value is None:
-            made.leave(setting, keyword, WHY_NOT.get(keyword, _NOT_TAKEN))
+            made.leave(setting, keyword, WHY_NOT.get(keyword, NOT_TAKEN))
         else:
             made.carry(f"sshd.{name}", value, keyword, setting)
 
@@ -380,7 +302,7 @@ def _match(view: View, below: Sequence[Translated], made: Translation) -> None:
         for statement in each.left:
             why = WHY_NOT.get(statement.keyword)
             if why is None:
-                why = _NOT_TAKEN if statement.keyword in CARRIED else _WHY.get(statement.keyword, _BELOW_MATCH)
+                why = NOT_TAKEN if statement.keyword in CARRIED else WHY.get(statement.keyword, NOT_FOR_SOME)
             made.left.append(Left(statement.place, f"{_spelled(statement.keyword)} below {written}", why))
         if not each.settings:
             continue
@@ -395,9 +317,9 @@ def _match(view: View, below: Sequence[Translated], made: Translation) -> None:
             continue
         told.add(place)
         if "group" in criteria:
-            made.left.append(Left(place, written, _MEMBERS))
+            made.left.append(Left(place, written, MEMBERS))
         if criteria & {"user", "group"}:
-            made.left.append(Left(place, written, _CHOSEN))
+            made.left.append(Left(place, written, CHOSEN))
 
 
 def _ports(view: View, below: Sequence[Translated], made: Translation) -> None:
@@ -438,62 +360,3 @@ def _log(view: View, made: Translation) -> None:
     setting = view["loglevel"]
     if setting.written:
         made.carry("log.level", _LEVELS.get(setting.word, "debug"), "loglevel", setting)
-
-
-def checked(carried: Sequence[Carried]) -> tuple[list[Carried], list[str]]:
-    """The settings that Ferry takes, and a sentence about each that it does not."""
-    good: list[Carried] = []
-    refused: list[str] = []
-    for _, group in itertools.groupby(carried, lambda each: each.key.partition(".")[0]):
-        together = list(group)
-        if _why_not(together) is None:
-            good += together
-            continue
-        for each in together:
-            why = _why_not([each])
-            if why is None:
-                good.append(each)
-            else:
-                refused.append(f"{each.origin}: Ferry does not take {each.key} = {toml(each.key, each.value)} ({why})")
-    return good, refused
-
-
-def _why_not(settings: Sequence[Carried]) -> str | None:
-    """Why Ferry does not take settings of one section; None if it does."""
-    section = settings[0].key.partition(".")[0]
-    values = {
-        each.key.partition(".")[2]: [each.value] if isinstance(each.value, SshdMatch) else each.value
-        for each in settings
-    }
-    try:
-        Config.model_validate({section: values})
-    except ValidationError as error:
-        return str(error.errors()[0]["msg"])
-    return None
-
-
-def text_of(name: str, carried: Sequence[Carried]) -> str:
-    """The TOML."""
-    lines = [
-        f"# From {printable(name)}, by `ferry import sshd_config`. `ferry docs configuration` explains all settings."
-    ]
-    for section, settings in itertools.groupby(carried, lambda each: each.key.partition(".")[0]):
-        together = list(settings)
-        plain = [each for each in together if not isinstance(each.value, SshdMatch)]
-        lines += ["", f"[{section}]"] if plain else []
-        for each in plain:
-            lines.append(f"{each.key.partition('.')[2]} = {toml(each.key, each.value)}  # {_shown(each.origin)}")
-        for each in together:
-            if isinstance(each.value, SshdMatch):
-                lines += ["", f"[[{each.key}]]  # {_shown(each.origin)}"]
-                written = each.value.model_fields_set
-                lines += [
-                    f"{name} = {literal(getattr(each.value, name))}"
-                    for name in dict.fromkeys((*CRITERIA, *SshdMatch.model_fields))
-                    if name in written
-                ]
-    return "\n".join(lines) + "\n"
-
-
-def _shown(origin: str) -> str:
-    return printable(origin, limits.LINT_TEXT_CHARS)
