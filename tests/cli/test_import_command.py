@@ -89,7 +89,7 @@ def test_a_typical_file(tmp_path: Path) -> None:
     assert (match.user, match.allow_tcp_forwarding, match.permit_listen) == (["tunnel"], "remote", ["localhost:21009"])
     assert '[[sshd.match]]  # Match User tunnel, line 21\nuser = ["tunnel"]\n' in ran.out
     assert "AllowTcpForwarding" not in ran.said
-    assert "PermitListen" not in ran.said
+    assert "PermitListen (line" not in ran.said
     assert config.log.level == "info"
     assert 'keepalive_interval = "15s"  # ClientAliveInterval, line 10\n' in ran.out
     assert "X11Forwarding (line 15), PrintMotd (line 16): Ferry has no shells, files or desktops" in ran.said
@@ -117,7 +117,7 @@ def test_addresses_and_public_ports(tmp_path: Path) -> None:
         "'bastion.example' is a name",
         "ClientAliveCountMax (line 7): 0 is never in sshd",
         "Ferry always bounds a log-in",
-        "frobnicate (line 9): Ferry has no such setting",
+        "frobnicate (line 9): sshd does not know it, and does not start",
         "files of each account (%h/k, /k/%U): name them in access.keys, as in /home/%u/k",
     ):
         assert reason in ran.said
@@ -264,6 +264,8 @@ def test_what_sshd_prints_is_translated_too(tmp_path: Path) -> None:
     assert shown["ssh"]["listen"] == ["*:22"]
     assert "keepalive_interval" not in shown["ssh"], "a default is nobody's choice"
     assert "PermitTunnel" not in ran.said, "nor is one that Ferry has not"
+    assert "Match blocks: `sshd -T` prints what counts for everybody, and no Match block" in ran.said
+    assert NO_PORTS in ran.said
     (tmp_path / "ferry.toml").write_text(ran.out)
     assert load(tmp_path / "ferry.toml", {}, {}).access.mode == "keys"
 
@@ -308,7 +310,13 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
         ("TrustedUserCAKeys /ca/%u", "access.trusted_ca_keys", None, "TrustedUserCAKeys (line 1): its path depends on the account"),
         ("PermitListen none", "tcp.ranges", None, ""),
         ("PermitListen *", "tcp.ranges", None, "PermitListen (line 1): it has no port that is a number"),
-        ("GatewayPorts yes\nPermitListen 30001 *:*", "tcp.ranges", [{"first": 30001, "last": 30001, "listen": "public"}], ""),
+        ("GatewayPorts yes\nPermitListen 30001 *:*", "tcp.ranges", [{"first": 30001, "last": 30001, "listen": "public"}], "PermitListen (line 2): it has hosts with any port (*), too"),
+        ("GatewayPorts clientspecified", "tcp.public_addresses", ["0.0.0.0", "::"], ""),
+        ("AddressFamily inet\nGatewayPorts yes", "tcp.public_addresses", ["0.0.0.0"], ""),
+        ("AddressFamily inet6\nGatewayPorts yes", "tcp.public_addresses", ["::"], ""),
+        ("AllowTcpForwardin yes", "sshd.allow_tcp_forwarding", None, "sshd does not know it, and does not start: did you mean AllowTcpForwarding?"),
+        ("Matc User a", "sshd.match", None, "sshd does not know it, and does not start"),
+        ("Match User a\n  AllowTcpForwardin no", "sshd.match", None, "sshd does not know it, and does not start: did you mean AllowTcpForwarding?"),
     ],
 )  # fmt: skip
 def test_one_line(tmp_path: Path, line: str, key: str, value: object, says: str) -> None:
@@ -316,8 +324,61 @@ def test_one_line(tmp_path: Path, line: str, key: str, value: object, says: str)
     section, _, name = key.partition(".")
     assert tomllib.loads(ran.out).get(section, {}).get(name) == value
     assert says in ran.said
-    keyword = line.rpartition("\n")[2].partition(" ")[0]
-    assert (f"{keyword} (line" in ran.said) is bool(says), ran.said
+    keyword = line.rpartition("\n")[2].split()[0]
+    if keyword[:4] not in ("Matc", "Allo"):
+        assert (f"{keyword} (line" in ran.said) is bool(says), ran.said
+
+
+NO_PORTS = "PermitListen, which is not set: sshd lets each key listen on any port"
+NO_HOSTS = "sshd lets each key reach any host that it does not forbid"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Port 22\n", {NO_PORTS, NO_HOSTS}),
+        ("PermitListen 22001\n", {NO_HOSTS}),
+        ("PermitOpen none\n", {NO_PORTS}),
+        ("PermitOpen db.example.com:5432\nPermitListen 22001\n", {NO_HOSTS}),
+        ("AllowTcpForwarding remote\n", {NO_PORTS}),
+        ("AllowTcpForwarding local\n", {NO_HOSTS}),
+        ("AllowTcpForwarding no\n", set()),
+        ("DisableForwarding yes\n", set()),
+    ],
+)
+def test_what_sshd_allows_and_ferry_does_not_is_told(tmp_path: Path, text: str, told: set[str]) -> None:
+    ran = imported(tmp_path, text)
+    assert {each for each in (NO_PORTS, NO_HOSTS) if each in ran.said} == told
+    assert "domain: sshd has no such setting. Write the name by which clients reach this host" in ran.said
+
+
+@pytest.mark.parametrize(
+    ("match", "below", "lost"),
+    [
+        ("Host *.example.com", "AllowTcpForwarding no", "allow_tcp_forwarding = \"no\" does not hold"),
+        ("Group no-such-group-here", "PermitListen none", "permit_listen = [\"none\"] does not hold"),
+        ("RDomain x", "GatewayPorts no\n  DisableForwarding yes", 'gateway_ports = "no" and disable_forwarding = true does not hold'),
+        ("RDomain x", "AllowTcpForwarding yes\n  PermitOpen any", ""),
+    ],
+)  # fmt: skip
+def test_a_restriction_that_is_lost_with_its_match_line_is_told(
+    tmp_path: Path, match: str, below: str, lost: str
+) -> None:
+    ran = imported(tmp_path, f"Match {match}\n  {below}\n")
+    assert "match" not in tomllib.loads(ran.out).get("sshd", {})
+    assert ("may do more than with sshd" in ran.said, lost in ran.said) == (bool(lost), True)
+
+
+def test_what_stands_below_a_match_line_that_nobody_understands_is_for_nobody_else(tmp_path: Path) -> None:
+    ran = imported(
+        tmp_path, "Match User a\n  MaxSessions 1\nMatch Usr b\n  AllowTcpForwarding no\nMatch all\n  MaxSessions 2\n"
+    )
+    assert tomllib.loads(ran.out)["sshd"]["match"] == [
+        {"user": ["a"], "max_sessions": 1}, {"user": ["*"], "max_sessions": 2}
+    ]  # fmt: skip
+    assert (
+        "this line (line 3): sshd does not understand 'Match Usr b', and does not start: write Match User" in ran.said
+    )
 
 
 def test_a_group_without_anybody(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ class _Reader:
     def read(self, source: Source, outer: tuple[Block, ...], depth: int) -> None:
         """Read one file, which stands below `outer`."""
         self.parsed.files.append(source.name)
-        blocks = outer
+        blocks, understood = outer, True
         for number, raw in enumerate(source.text.split("\n"), 1):
             if self.stopped:
                 return
@@ -157,8 +157,12 @@ class _Reader:
             if not values:
                 self.parsed.mistakes.append(_without_values(place, match[1], match[2]))
             elif keyword == "match":
-                if block := self._block(place, line.strip(), values):
+                block = self._block(place, line.strip(), values)
+                understood = block is not None
+                if block is not None:
                     blocks = (*outer, block)
+            elif not understood:
+                continue  # nobody knows for whom it is: it belongs to no other block
             elif keyword == "include":
                 for pattern in values:
                     if not self.stopped:

@@ -20,6 +20,8 @@ from ferry.protocol.permits import Permit
 from ferry.protocol.sshd_config import Block, Parsed, Statement, count, permit, seconds
 from ferry.this_host import THIS_HOST
 
+from .values import literal
+
 Value = str | int | float | bool | list[str]
 
 _DIRECTIONS: Final = ("yes", "all", "no", "local", "remote")
@@ -150,7 +152,20 @@ def ports_of(blocks: Iterable[Translated]) -> Iterator[tuple[Permit, str]]:
 
 
 class NoMatch(Exception):
-    """Why a Match line has no counterpart."""
+    """Why a Match line has no counterpart, and what to write."""
+
+
+def restrictions(made: Translated) -> list[str]:
+    """What the statements below Match lines forbid, as Ferry writes it."""
+    forbidding = {
+        "allow_tcp_forwarding": ("no", "local", "remote"),
+        "gateway_ports": ("no",),
+        "disable_forwarding": (True,),
+    }
+    given = made.settings.items()
+    found = [(name, value) for name, value in given if name in ("permit_listen", "permit_open") and value != ["any"]]
+    found += [(name, value) for name, value in given if value in forbidding.get(name, ())]
+    return [f"{name} = {literal(value)}" for name, value in found]
 
 
 def match_of(made: Translated, *, uses_dns: bool) -> SshdMatch:
@@ -186,7 +201,8 @@ def _criterion(name: str, pattern: str, *, uses_dns: bool) -> tuple[str, list[st
         case "localport" if (port := count(pattern)) is not None:
             return "local_port", [port]
         case _:
-            raise NoMatch(f"Ferry has no such criterion: {name}")
+            instead = "" if name != "host" else ': write address = ["192.0.2.0/24"] with their networks'
+            raise NoMatch(f"Ferry has no such criterion: {name}{instead}")
 
 
 def _is_address_list(pattern: str) -> bool:

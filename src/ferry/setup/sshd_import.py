@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import itertools
 import re
@@ -23,10 +24,36 @@ from ferry.protocol.sshd_config import Parsed, Place, count, permit, seconds
 from ferry.protocol.sshd_keywords import SPELLED
 from ferry.this_host import THIS_HOST
 
-from .sshd_blocks import CARRIED, WHY_NOT, ZERO, NoMatch, Translated, blocks_of, match_of, ports_of, value_of
+from .sshd_blocks import (
+    CARRIED,
+    WHY_NOT,
+    ZERO,
+    NoMatch,
+    Translated,
+    blocks_of,
+    match_of,
+    ports_of,
+    restrictions,
+    value_of,
+)
 from .sshd_left import CHOSEN, MEMBERS, NOT_FOR_SOME, NOT_TAKEN, WHY
 from .sshd_toml import Carried
 
+_ANY_PORT: Final = (
+    "sshd lets each key listen on any port from 1024 on. Ferry has tcp.ranges: write there the ports in use, which "
+    "`ss -ltn` shows on the host of sshd"
+)
+_REACH: Final = (
+    "sshd lets each key reach any host that it does not forbid. With Ferry a key reaches its own tunnels, and what "
+    "permitopen= in its line or a rule of access.policy names"
+)
+_DOMAIN: Final = (
+    "sshd has no such setting. Write the name by which clients reach this host, such as domain = "
+    '"bastion.example.com", above all tables: `ferry keys add` prints it into their commands'
+)
+_NOT_PRINTED: Final = (
+    "`sshd -T` prints what counts for everybody, and no Match block: import the sshd_config itself to take them along"
+)
 _LEVELS: Final[Mapping[str, str]] = MappingProxyType(
     {"quiet": "error", "fatal": "error", "error": "error", "info": "info", "verbose": "info"}
 )
@@ -39,6 +66,7 @@ _HANDLED: Final = frozenset(
         *CARRIED,
     }
 )  # fmt: skip
+_FAMILIES: Final[Mapping[str, list[str]]] = MappingProxyType({"inet": ["0.0.0.0"], "inet6": ["::"]})
 _WIDEST: Final[Mapping[str, int]] = MappingProxyType({"::": 0, "0.0.0.0": 1})
 _TOKEN: Final = re.compile("(?<!%)(?:%%)*%[hU]")  # of a home or a number, which Ferry does not know
 
@@ -85,14 +113,39 @@ def translate(parsed: Parsed) -> Translation:
     _ports(top, below, made)
     _match(view, below, made)
     _sockets(below, made)
+    made.left.append(Left(Place(made.name), "domain", _DOMAIN))
     for keyword in dict.fromkeys(each.keyword for each in parsed.statements if not each.blocks):
         setting = view[keyword]
         if keyword not in _HANDLED and setting.written:
-            made.left.append(Left(setting.place, _spelled(keyword), WHY.get(keyword, "Ferry has no such setting")))
+            made.left.append(Left(setting.place, _spelled(keyword), _why(keyword, "Ferry has no such setting")))
     if not parsed.is_effective:
-        made.left += [Left(mistake.place, "this line", mistake.why) for mistake in parsed.mistakes]
+        made.left += [Left(each.place, "this line", f"{each.why}: write {each.fix}") for each in parsed.mistakes]
+    else:
+        made.left.append(Left(Place(parsed.name), "Match blocks", _NOT_PRINTED))
+    _wider(top, made)
     made.carried.sort(key=lambda each: list(FIELDS).index(each.key))
     return made
+
+
+def _why(keyword: str, otherwise: str) -> str:
+    """Why a keyword stays behind."""
+    if keyword in SPELLED:
+        return WHY.get(keyword, otherwise)
+    near = difflib.get_close_matches(keyword, SPELLED, 1, 0.8)
+    return f"sshd does not know it, and does not start{f': did you mean {SPELLED[near[0]]}?' if near else ''}"
+
+
+def _wider(top: View, made: Translation) -> None:
+    """What sshd allows as long as nothing is written, and Ferry does not."""
+    if top["disableforwarding"].word == "yes":
+        return
+    directions = top["allowtcpforwarding"].word
+    if directions not in ("no", "local") and not top["permitlisten"].written:
+        made.left.append(Left(Place(made.name), "PermitListen, which is not set", _ANY_PORT))
+    if directions not in ("no", "remote") and top["permitopen"].word != "none":
+        written = top["permitopen"] if top["permitopen"].written else None
+        what = "PermitOpen" if written else "PermitOpen, which is not set"
+        made.left.append(Left(written.place if written else Place(made.name), what, _REACH))
 
 
 def _spelled(keyword: str) -> str:
@@ -107,9 +160,8 @@ def _listen(view: View, made: Translation) -> None:
     if address:
         endpoints = list(_addresses(address, ports, made))
     else:
-        families = {"inet": ["0.0.0.0"], "inet6": ["::"]}
         endpoints = [
-            Endpoint(host, each) for each in ports for host in families.get(view["addressfamily"].word, ["::"])
+            Endpoint(host, each) for each in ports for host in _FAMILIES.get(view["addressfamily"].word, ["::"])
         ]
     if endpoints:
         keyword = "listenaddress" if address else "port" if port else "Port 22, sshd's default"
@@ -302,14 +354,16 @@ def _match(view: View, below: Sequence[Translated], made: Translation) -> None:
         for statement in each.left:
             why = WHY_NOT.get(statement.keyword)
             if why is None:
-                why = NOT_TAKEN if statement.keyword in CARRIED else WHY.get(statement.keyword, NOT_FOR_SOME)
+                why = NOT_TAKEN if statement.keyword in CARRIED else _why(statement.keyword, NOT_FOR_SOME)
             made.left.append(Left(statement.place, f"{_spelled(statement.keyword)} below {written}", why))
         if not each.settings:
             continue
         try:
             match = match_of(each, uses_dns=uses_dns)
         except NoMatch as error:
-            made.left.append(Left(place, written, str(error)))
+            lost = restrictions(each)
+            allows = f". So these people may do more than with sshd: {' and '.join(lost)} does not hold" if lost else ""
+            made.left.append(Left(place, written, f"{error}{allows}"))
             continue
         made.carried.append(Carried("sshd.match", match, f"{written}, {made.where(place)}"))
         criteria = {name for block in each.blocks for name, _ in block.criteria}
@@ -324,14 +378,20 @@ def _match(view: View, below: Sequence[Translated], made: Translation) -> None:
 
 def _ports(view: View, below: Sequence[Translated], made: Translation) -> None:
     """The ranges of ports: those that PermitListen names."""
-    gateway, setting = view["gatewayports"], view["permitlisten"]
+    gateway, setting, family = view["gatewayports"], view["permitlisten"], view["addressfamily"]
     given = [(each, gateway.word) for text in setting.values if (each := permit(text, THIS_HOST.port_of, listens=True))]
     given += [(each, own or gateway.word) for each, own in ports_of(below)]
     numbers = {each.port for each, _ in given if each.port}
     public = {each.port for each, word in given if each.port and _is_public(each, word)}
-    opened = {gateway.word, *(str(each.settings.get("gateway_ports", "")) for each in below)}
-    if opened & {"yes", "clientspecified"}:
-        made.carry("tcp.public_addresses", ["0.0.0.0", "::"], "gatewayports", gateway if gateway.written else None)
+    opening = ("yes", "clientspecified")
+    block = next((each for each in below if each.settings.get("gateway_ports") in opening), None)
+    if gateway.word in opening or block is not None:
+        addresses = _FAMILIES.get(family.word, ["0.0.0.0", "::"])
+        if gateway.word in opening:
+            made.carry("tcp.public_addresses", addresses, "gatewayports", gateway if gateway.written else None)
+        elif block is not None:
+            where = f"GatewayPorts below {block.blocks[-1].written}, {made.where(block.blocks[-1].place)}"
+            made.carried.append(Carried("tcp.public_addresses", addresses, where))
     if numbers:
         ranges = [TcpRange(first=first, last=last, listen="loopback") for first, last in _spans(numbers - public)]
         ranges += [TcpRange(first=first, last=last, listen="public") for first, last in _spans(public)]
@@ -340,6 +400,10 @@ def _ports(view: View, below: Sequence[Translated], made: Translation) -> None:
         made.carry("tcp.allocate_from", 0, "`-R 0:...` gets a port of the first range", None)
     elif setting.word not in ("any", "none"):
         made.leave(setting, "permitlisten", "it has no port that is a number: write tcp.ranges for its ports")
+    if numbers and any(not each.port for each, _ in given):
+        made.leave(
+            setting, "permitlisten", "it has hosts with any port (*), too: write tcp.ranges for the ports in use"
+        )
 
 
 def _is_public(given: Permit, gateway_ports: str) -> bool:
