@@ -15,7 +15,7 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     connection.closed (connection, peer, reason, seconds, up, down)
     tunnel.opened (tunnel, connection, address, kind, url; of a port: bound, its numeric hosts, and instead, only where it
         listens on loopback addresses and was asked for another: why; rule: of the policy)
-    tunnel.closed (tunnel, connection, address, kind, reason, seconds, up, down)
+    tunnel.closed (tunnel, connection, address, kind, reason, seconds, up, down, rule: that has allowed it)
     tunnel.refused (connection, identity, asked, code, detail, rule: only where a line of a key file, a setting with
         sshd's name or the policy decided), reach.refused (the same, asked: the target), request.refused (the same, asked: a
         feature that Ferry lacks, such as sftp, -w or -X)

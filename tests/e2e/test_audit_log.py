@@ -6,7 +6,9 @@ import json
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import pytest
 from child_process import Child
 from ferry_command import PROGRAM, Ran, clean_environment, ferry
 from gateway_process import Gateway
-from line_service import LineService
+from line_service import SECONDS, LineService
 from looks import until
 from origin_server import Origin
 from ssh_command import fingerprint, make_key
@@ -154,6 +156,49 @@ def test_a_record_for_each_connection_through_the_gateway(
         assert record["down"] > 0
         assert record["milliseconds"] >= 0
     assert found[4]["detail"] == "the alias's local service cannot be reached"
+
+
+def test_the_end_of_what_a_rule_has_allowed_names_that_rule_and_that_the_rules_have_changed(
+    start_gateway: Callable[..., Gateway], keys: Path, web_1: Path, lines: LineService, tmp_path: Path
+) -> None:
+    policy = tmp_path / "policy.toml"
+
+    def rules(published: str, reached: str) -> None:
+        new = policy.with_suffix(".new")
+        new.write_text(
+            f'[[rule]]\nname = "fleet"\nwho = "web-1"\npublish.aliases = ["web-1:22"]\n{published}\n'
+            f'[[rule]]\nname = "staff"\nwho = "web-1"\n{reached}\n'
+        )
+        new.replace(policy)
+
+    target = f"localhost:{lines.port}"
+    rules('publish.ports = ["1024-65535"]', f'reach.hosts = ["{target}"]\nreach.aliases = ["web-1:22"]')
+    gateway = start_gateway(access={"mode": "keys", "keys": [keys], "policy": policy})
+    port, to_host, to_alias = (next(gateway.loopback_ports) for _ in range(3))
+    ssh = gateway.ssh(tmp_path, web_1)
+    with (
+        ssh.start("-R", f"web-1:22:{target}", "-R", f"{port}:{target}") as machine,
+        ssh.start("-v", "-N", "-L", f"{to_host}:{target}", "-L", f"{to_alias}:web-1:22") as staff,
+        ExitStack() as visits,
+    ):
+        machine.line(str(port))
+        staff.error_line("Entering interactive session")
+        for at in (to_host, to_alias):
+            each = visits.enter_context(socket.create_connection(("127.0.0.1", at), timeout=SECONDS))
+            each.sendall(b"hello\n")
+            assert each.recv(100) == b"HELLO\n"
+        rules("", 'reach.hosts = ["db.example.com:5432"]')
+        until(lambda: kinds(records(gateway, "--outcome", "ended")).count(("reach", "ended")) == 2)
+    until(lambda: kinds(records(gateway)).count(("forward", "ended")) == 2)
+    found = [record for record in records(gateway) if record["kind"] in ("forward", "reach")]
+    staff_rule = f"{policy}, line 6: staff"
+    cut = [record for record in found if record["outcome"] == "ended" and record["kind"] == "reach"]
+    assert {(record["what"].split(" at ")[0], record["rule"], record["detail"]) for record in cut} == {
+        (target, staff_rule, "the rules no longer allow it"), ("web-1:22", staff_rule, "the rules no longer allow it"),
+    }  # fmt: skip
+    forwards = [record for record in found if record["kind"] == "forward"]
+    assert sorted(kinds(forwards)) == [("forward", "ended")] * 2 + [("forward", "ok")] * 2
+    assert {record["rule"] for record in forwards} == {f"{policy}, line 1: fleet"}
 
 
 def test_a_record_for_what_the_operator_does(gateway: Gateway, web_1: Path, origin: Origin, tmp_path: Path) -> None:

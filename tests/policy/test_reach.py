@@ -326,6 +326,17 @@ def test_no_pattern_and_no_network_leads_to_the_gateway_itself() -> None:
     assert decided("10.0.0.7", "10.0.0.7", "10.0.0.7:80", here=True) == "granted"
 
 
+def test_the_rule_that_does_not_name_an_address_itself_is_told() -> None:
+    by_rule = replace(to_host("127.0.0.1", 80, ""), judge=judge('hosts = ["127.*:80"]'))
+    by_line = to_host("127.0.0.1", 80, 'permitopen="*:80"')
+    told = []
+    for wanted in (by_rule, by_line):
+        answer = decide_address(wanted, Host("127.0.0.1", None), ip_address("127.0.0.1"), here=False)
+        assert isinstance(answer, Refusal)
+        told.append(answer.rule)
+    assert told == [str(by_rule.host_rule), None]
+
+
 ADMIN = 4193
 
 

@@ -147,6 +147,7 @@ def decide_address(wanted: Wanted, host: Host, found: IpAddress, *, here: bool) 
             f"the gateway does not connect there {how}: its operator can allow the address by its number",
             code="target_address",
             detail=f"{host.name} leads to {found}, which is {why}: {by} has to name that address itself",
+            rule=_decided_by(wanted),
         )
     if wanted.to_gateway(found, here=here) and not wanted.written(host, found, Naming.PORT):
         return Refusal(
@@ -154,8 +155,14 @@ def decide_address(wanted: Wanted, host: Host, found: IpAddress, *, here: bool) 
             "by its number",
             code="target_address",
             detail=f"port {wanted.port} of {found} is the gateway's own: a rule of the policy has to name that port itself",
+            rule=_decided_by(wanted),
         )
     return grant_host(Endpoint(str(found), wanted.port))
+
+
+def _decided_by(wanted: Wanted) -> str | None:
+    """The rule of the policy that names the target, though not well enough; None without a policy file."""
+    return None if (rule := wanted.host_rule) is None else str(rule)
 
 
 @dataclass(frozen=True, slots=True)

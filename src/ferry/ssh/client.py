@@ -36,6 +36,7 @@ from .reasons import Reasons
 from .refusals import RefusedForward, RefusedForwards, RefusedOpens
 from .session import Session
 from .sessions import Sessions
+from .splice import NoLongerAllowed
 from .tunnel import SshTunnel
 from .tunnels import Tunnels
 from .wire.channel import TunnelChannel
@@ -332,7 +333,7 @@ class Client:
         for channel, reached in list(self.direct.items()):
             if (refusal := self._server.direct.refusal_now(self, reached)) is not None:
                 self.open_refused(reached.host, reached.port, refusal.public)
-                channel.cut(ConnectionResetError(refusal.public))
+                channel.cut(NoLongerAllowed())
 
     async def explain(self, forward: TypedForward) -> Explained:
         """What a forward would get. It claims, opens and looks up nothing. Raises StoreUnavailable."""

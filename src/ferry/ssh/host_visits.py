@@ -15,6 +15,7 @@ from ferry.errors import Refusal
 from ferry.names import ConnectionId, Endpoint, printable
 from ferry.policy.grants import HostGrant
 from ferry.policy.reach import Host, Wanted, decide_address, decide_host
+from ferry.policy.rules import Rule
 from ferry.protocol.targets import IpAddress
 from ferry.relay import RelayPhase
 from ferry.report import Report
@@ -81,6 +82,8 @@ class HostVisit:
         self._splice = HostSplice(clock, self._ended)
         self._own: dict[IpAddress, bool] = {}
         """The addresses that were decided on, and whether each is this host's own."""
+        self._rule: Rule | None = None
+        """The rule of the policy that has allowed it; None before the host has answered."""
         self._endpoint: Endpoint | None = None
         """Where it leads, once the host has answered."""
         self._task: asyncio.Task[None] | None = None
@@ -119,11 +122,12 @@ class HostVisit:
             self._refuse(decided)
             return self._splice
         wanted, self._endpoint = self._wanted_now(), grant.endpoint
+        self._rule = wanted.host_rule
         at = HostAt(self._host, found, self._own[found])
         self._visitor.direct.began(self.channel, Reached(wanted.host, wanted.port, at))
         self._splice.join(self.channel, lambda _sink: stream)
         self._splice.stream_opened()
-        self._tell("host.opened", **({"rule": str(rule)} if (rule := wanted.host_rule) else {}))
+        self._tell("host.opened")
         return self._splice
 
     def _ended(self) -> None:
@@ -138,7 +142,8 @@ class HostVisit:
         wanted = self._wanted
         asked = f"{printable(wanted.host.decode('ascii', 'replace'), 80)}:{wanted.port}"
         who = {"connection": self._visitor.id, "identity": str(wanted.who)}
-        self._report(event, **who, asked=asked, address=str(self._endpoint), **more)
+        rule = {"rule": str(self._rule)} if self._rule else {}
+        self._report(event, **who, asked=asked, address=str(self._endpoint), **rule, **more)
 
 
 class HostSplice(Splice):

@@ -66,7 +66,7 @@ class SocketVisit:
         self._joined_at = True
         self._splice.join(self.channel, lambda _sink: stream)
         self._splice.stream_opened()
-        self._tell("host.opened", **({"rule": str(rule)} if (rule := self._grant.rule) else {}))
+        self._tell("host.opened")
         return self._splice
 
     def _ended(self) -> None:
@@ -79,11 +79,13 @@ class SocketVisit:
 
     def _tell(self, event: str, **more: object) -> None:
         asked, visitor = self._path.decode("utf-8", "backslashreplace"), self._visitor
+        rule = {"rule": str(rule)} if (rule := self._grant.rule) else {}
         self._report(
             event,
             connection=visitor.id,
             identity=str(visitor.identity),
             asked=asked,
             address=str(self._grant),
+            **rule,
             **more,
         )

@@ -31,6 +31,13 @@ _WHY: Final[Mapping[OpenFailure, str]] = MappingProxyType(
 """`{}` is the alias, or the client's own port."""
 
 
+class NoLongerAllowed(ConnectionResetError):
+    """A visit is cut because the operator's rules, or the line of the visitor's key, have changed."""
+
+    def __init__(self) -> None:
+        super().__init__("the rules no longer allow it")
+
+
 class Splice(Relay[TunnelChannel]):
     """One visit through a client's channel. `called` is what messages call the target."""
 
@@ -55,6 +62,11 @@ class Splice(Relay[TunnelChannel]):
         if error is not None:
             self.note = "broken"
         super().stream_lost(error)
+
+    def near_lost(self, error: Exception | None) -> None:
+        if isinstance(error, NoLongerAllowed) and self.phase is RelayPhase.RELAY:
+            self.note = str(error)
+        super().near_lost(error)
 
     def near_left(self) -> None:
         """The visitor has left before the target answered."""

@@ -210,6 +210,7 @@ class Tunnels:
             kind=tunnel.kind,
             reason=reason,
             **tunnel.carried(),
+            **({"rule": str(rule)} if (rule := tunnel.forward.rule) else {}),
         )
 
     def close_all_of(self, client: TunnelClient, reason: str, *, cut: bool) -> None:
