@@ -93,24 +93,6 @@ class Members:
         tags = (f"tag:{tag}" for tag in self.tags)
         return ", ".join((*every, *self.names, *sorted(self.fingerprints), *self.holders, *tags))
 
-    def have(self, asker: Asker, tags: Mapping[str, Members]) -> bool:
-        """Whether `asker` is one of them."""
-        if asker.anonymous:
-            return self.anonymous or any(tags[tag].have(asker, tags) for tag in self.tags)
-        if self.keyed or asker.fingerprint in self.fingerprints:
-            return True
-        for text, patterns in ((asker.name, self.names), (asker.holder, self.holders)):
-            if text is not None and any(matches(pattern, text) for pattern in patterns):
-                return True
-        return any(tags[tag].have(asker, tags) for tag in self.tags)
-
-    def name_ca(self, asker: Asker, tags: Mapping[str, Members]) -> bool:
-        """Whether `asker` is one of them by the CA and the key id of its certificate."""
-        if asker.holder is None or asker.anonymous:
-            return False
-        mine = any(matches(pattern, asker.holder) for pattern in self.holders)
-        return mine or any(tags[tag].name_ca(asker, tags) for tag in self.tags)
-
 
 class Permit(NamedTuple):
     """One target, or a set of targets, that a rule allows."""
@@ -207,21 +189,6 @@ class Rule:
     def __str__(self) -> str:
         """For the log and the operator."""
         return f"{self.file}, line {self.line}: {self.name}"
-
-    def allows(self, asker: Asker, wanted: Aim, tags: Mapping[str, Members], how: Naming = Naming.ANYHOW) -> bool:
-        """Whether it allows `wanted` to `asker`, which it has to name in the way `how`.
-
-        This is the meaning of a rule. `policy.rulebook` answers the same from an index."""
-        own = asker.key_name if self.who.name_ca(asker, tags) and asker.name is None else asker.name
-        return (
-            self.who.have(asker, tags)
-            and any(
-                permit.covers(wanted, own)
-                for permit in self.permits.get((wanted.act, wanted.what), ())
-                if permit.names(how)
-            )
-            and self.objection(asker) is None
-        )
 
     def objection(self, asker: Asker) -> str | None:
         """The key of the condition that `asker` does not meet, `from` or `until`; None if all are met."""
