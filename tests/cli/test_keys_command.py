@@ -137,8 +137,8 @@ def test_the_list_has_refused_and_expired_lines_and_the_comments_of_keys_without
         f'expiry-time="20250101" {two} root@web-4\nnonsense\n{three} root@web-5 name=web-5\n'
     )
     rows = {row["line"]: row for row in stopped.json("list")}
-    assert [(n, row["state"], row["name"], row["comment"]) for n, row in sorted(rows.items())] == [
-        (1, "refused", "web-3", ""), (2, "expired", None, "root@web-4"), (3, "refused", None, ""),
+    assert [(n, row["state"], row["name"], row["comment"]) for n, row in rows.items()] == [
+        (1, "refused", "web-3", "root@web-3 name=web-3"), (2, "expired", None, "root@web-4"), (3, "refused", None, ""),
         (4, "enabled", "web-5", "root@web-5 name=web-5"),
     ]  # fmt: skip
     assert rows[1]["ports"] == [21003]

@@ -50,6 +50,8 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     found = [_row(line, known.get(line.key.fingerprint), now) for line in lines if name is None or _is(line, name)]
     refused = [one for one in mistakes if name is None or _is_mistaken(one, name)]
     found += [_refused(one) for one in refused]
+    order = list(dict.fromkeys([*(str(one.path) for one in lines), *(str(one.path) for one in refused)]))
+    found.sort(key=lambda row: (order.index(row["file"]), row["line"]))
     there = {line.key.fingerprint for line in lines} | {one.key.fingerprint for one in mistakes if one.key is not None}
     found += [
         _without_line(one)
@@ -107,7 +109,8 @@ def _refused(one: Mistaken) -> dict[str, Any]:
     place = {"user": one.user, "file": str(one.path), "line": one.number, "mistake": one.why}
     ports = sorted(one.key.ports) if one.key is not None else []
     head = {"name": one.name if one.key is not None else None, **key, "disabled": False, "state": "refused"}
-    return {**head, "comment": "", **nothing, "ports": ports, **place}
+    comment = one.key.comment[: limits.KEY_COMMENT_CHARS] if one.key is not None else ""
+    return {**head, "comment": comment, **nothing, "ports": ports, **place}
 
 
 def _without_line(known: dict[str, Any]) -> dict[str, Any]:

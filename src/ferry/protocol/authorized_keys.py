@@ -81,6 +81,7 @@ class ShutKey:
     """From `name=` in the comment."""
     ports: tuple[int, ...] = ()
     """The ports in what looks like `permitlisten=`."""
+    comment: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +168,13 @@ def shut_key(line: str) -> ShutKey | None:
             name = None
         options = line[: min(found.start(), limits.KEY_LINE_BYTES)]
         ports = dict.fromkeys(map(int, _PORTS_IN_OPTIONS.findall(options)))
-        return ShutKey(algorithm, fingerprint_of(blob), name, tuple(port for port in ports if port in _PORTS))
+        return ShutKey(
+            algorithm,
+            fingerprint_of(blob),
+            name,
+            tuple(port for port in ports if port in _PORTS),
+            comment.strip(_BLANKS),
+        )
     return None
 
 
