@@ -283,20 +283,22 @@ def test_a_host_without_tunnels(config: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "why"),
     [
-        ("restrict,", 'restrict,from="10.0.0.1,', "a quote of its options is not closed"),
-        ("restrict,", 'restrict,from="10.0.0.1"x,', "there is more behind from than a comma"),
-        ("restrict,", "restrict,command,", "command has no value in double quotes"),
-        ("restrict,", "restrict,=x,", 'its options are not NAME or NAME="VALUE" with commas between them'),
+        ("restrict,", 'restrict,from="10.0.0.1,', "a value has no end"),
+        ("restrict,", 'restrict,from="10.0.0.1"x,', "from: 'x,port-forwarding,permitlisten=\"localho…' follows it"),
+        ("restrict,", "restrict,command,", "command: it needs a value"),
+        ("restrict,", "restrict,=x,", "an option without a name: its value has no quotes"),
         ("restrict,", "restrict ,", "there is no key type behind its options, or a space inside them"),
         ("ssh-ed25519 AAAA", "foo AAAA", "there is no key type behind its options, or a space inside them"),
-        ("ssh-ed25519 AAAA", "ssh-rsa AAAA", "the key is not base64, is cut short or is no ssh-rsa key"),
-        (public_key(1), public_key(1)[:-4], "the key is not base64, is cut short or is no ssh-ed25519 key"),
+        ("ssh-ed25519 AAAA", "ssh-rsa AAAA", "the key is cut short or is no ssh-rsa key"),
+        (public_key(1), public_key(1)[:-4], "the key is cut short or is no ssh-ed25519 key"),
+        (public_key(1), public_key(1)[:-3], "the key is not base64"),
+        (public_key(1), "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5", "the key is cut short or is no ssh-ed25519 key"),
+        (public_key(1), "ssh-ed25519", "the key is not base64"),
         (
-            public_key(1),
-            "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5",
-            "the key is not base64, is cut short or is no ssh-ed25519 key",
+            "restrict,",
+            'restrict,principals="ann",',
+            "principals= is for lines with cert-authority, so this key may not log in",
         ),
-        (public_key(1), "ssh-ed25519", "the key is not base64, is cut short or is no ssh-ed25519 key"),
     ],
 )
 def test_a_refused_line_says_why(old: str, new: str, why: str) -> None:
@@ -309,7 +311,29 @@ def test_a_refused_line_says_why(old: str, new: str, why: str) -> None:
 def test_a_line_with_an_open_quote_at_its_begin_says_so() -> None:
     (line,) = key_lines("keys", f'"restrict {public_key(1)}', THIS_HOST)
     assert line.refused is not None
-    assert line.refused.why == "a quote of its options is not closed"
+    assert line.refused.why == "a value has no end"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fix"),
+    [
+        ("permitlisten=", "permit-listen=", "write permitlisten"),
+        ("restrict,", "restrict,loud,", "leave it out, or the whole line"),
+        ("restrict,", 'restrict,from="10.0.0.1/8",', "write 10.0.0.0/8"),
+        ("localhost:21001", "localhost:0", "write a number from 1 to 65535, or * for every port"),
+        ("restrict,", 'restrict,command="a",command="b",', "keep one"),
+    ],
+)
+def test_a_refused_line_says_what_to_write(old: str, new: str, fix: str) -> None:
+    """An option that is mistyped is to be written right: without it the key may do more."""
+    first, _ = key_lines("keys", changed(KEYS, old, new), THIS_HOST)
+    assert first.refused is not None
+    assert first.refused.fix.startswith(fix)
+
+
+def test_bounds_of_a_gateway_are_no_traps_of_an_sshd() -> None:
+    long = f'from="{",".join(f"10.0.{number}.0/24" for number in range(257))}",restrict,'
+    assert findings(HARDENED, changed(KEYS, "restrict,", long)) == []
 
 
 def test_a_port_list_that_is_not_heard_is_to_stand_on_the_first_line() -> None:

@@ -60,6 +60,29 @@ def test_sshd_takes_and_passes_over_the_same_lines(tmp_path: Path, free_port: in
     assert theirs == set(range(len(REFUSED) + 1, len(lines) + 1))
 
 
+def test_a_line_by_which_sshd_lets_nobody_in_is_refused(tmp_path: Path, free_port: int) -> None:
+    """These options are read, and sshd refuses each log-in with them: the client's address is in every one of them. A
+    form feed or a no-break space is no blank."""
+    lines = [
+        'from="127.0.0.1/8"',
+        'from="127.0.0.1,!10.0.0.0/33"',
+        'principals="{user}"',
+        "restrict\x0c",
+        "restrict\xa0",
+    ]
+    lines = [f"{each.replace('{user}', own_user())} " for each in lines] + ["restrict ", 'from="127.0.0.0/8"\t']
+    keys = [make_key(tmp_path / f"id{number}") for number in range(len(lines))]
+    text = "\n".join(line + key.with_suffix(".pub").read_text().strip() for line, key in zip(lines, keys, strict=True))
+    file = tmp_path / "authorized_keys"
+    file.write_text(text)
+    settings = {"HostKey": make_key(tmp_path / "host_key"), "AuthorizedKeysFile": file, "MaxSessions": "10"}
+    with listening(tmp_path, free_port, **settings):
+        clients = [StockSsh(tmp_path, "127.0.0.1", free_port, key) for key in keys]
+        theirs = [client.run(user=own_user(), words="true").code == 0 for client in clients]
+    assert [line.refused is None for line in key_lines("authorized_keys", text, THIS_HOST)] == theirs
+    assert theirs == [False] * 5 + [True] * 2
+
+
 @pytest.fixture
 def summer_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A host whose clocks change in March and October."""
@@ -85,8 +108,14 @@ def test_a_time_means_what_it_means_to_a_gateway(text: str) -> None:
         assert ("key-expired" in rules, "key-refused" in rules) == (bool(late), False)
 
 
-@pytest.mark.parametrize("text", ["2026112", "20261322", "", "19691231Z", "2026112224"])
-def test_what_is_no_time(text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("2026112", "it is no time"), ("20261322", "there is no such time"), ("", "it is no time"),
+        ("19691231Z", "it is before 1970"), ("2026112224", "it is no time"),
+    ],
+)  # fmt: skip
+def test_what_is_no_time(text: str, why: str) -> None:
     (line,) = key_lines("keys", f'expiry-time="{text}" {PUBLIC}\n', THIS_HOST)
     assert line.refused
-    assert line.refused.why == f"expiry-time={text} is no time"
+    assert line.refused.why == f'expiry-time="{text}": {why}'

@@ -25,7 +25,7 @@ from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.names import Fingerprint, parse_label, printable, typed_name
 
-from .key_options import NO_OPTIONS, KeyOptions, System, is_option, options_end, parse_options
+from .key_options import NO_OPTIONS, KeyOptions, System, is_option, options_end, parse_options_of_key
 
 KEY_TYPE = re.compile(r"[a-z]+-[a-z0-9-]{1,40}(?:@[a-z.]{1,40})?")
 _FIELDS = MappingProxyType(
@@ -225,11 +225,7 @@ def parse_line(line: str, system: System) -> AuthorizedKey:
     rest = line[end:].lstrip(_BLANKS)
     if _first_word(rest) not in ALGORITHMS:
         raise _no_key(line, end)
-    options = parse_options(line[:end], system)
-    if options.principals is not None and not options.cert_authority:
-        raise InvalidInput(
-            "principals= is for lines with cert-authority, so this key may not log in: add cert-authority, or remove it"
-        )
+    options = parse_options_of_key(line[:end], system)
     key = parse_key(rest, options)
     if options.cert_authority and key.name is not None:
         raise InvalidInput(_NAME_OF_CA)

@@ -96,12 +96,15 @@ def is_option(text: str) -> bool:
     return found.group().lower() in _KNOWN
 
 
-def parse_options(text: str, system: System) -> KeyOptions:
-    """The options of a line, without the key. Raises InvalidInput, which names the option and says what to write."""
+def parse_options(text: str, system: System, *, as_sshd: bool = False) -> KeyOptions:
+    """The options of a line, without the key. Raises InvalidInput, which names the option and says what to write.
+
+    `as_sshd`: without the bounds that a gateway has and sshd has not.
+    """
     if "\0" in text:
         raise InvalidInput("a NUL byte stands in the options: remove it")
-    read = _Reading(system)
-    for name, value in _split(text):
+    read = _Reading(system, None if as_sshd else limits.KEY_FROM_ENTRIES)
+    for name, value in split_options(text):
         _take(read, name, value)
     return KeyOptions(
         forwards_off=read.forwards_off,
@@ -118,13 +121,23 @@ def parse_options(text: str, system: System) -> KeyOptions:
     )
 
 
+def parse_options_of_key(text: str, system: System, *, as_sshd: bool = False) -> KeyOptions:
+    """The same of a line with a key. Raises InvalidInput too if they let nobody in together (auth-options.c)."""
+    options = parse_options(text, system, as_sshd=as_sshd)
+    if options.principals is not None and not options.cert_authority:
+        raise InvalidInput(
+            "principals= is for lines with cert-authority, so this key may not log in: add cert-authority, or remove it"
+        )
+    return options
+
+
 # --- names and values
 
 _NO_END: Final = "a value of an option has no end"
 
 
-def _split(text: str) -> Iterator[tuple[str, str | None]]:
-    """Each option's name as it is written, and its value without quotes."""
+def split_options(text: str) -> Iterator[tuple[str, str | None]]:
+    """Each option's name as it is written, and its value without quotes. Raises InvalidInput."""
     at = 0
     while at < len(text):
         found = _NAME.match(text, at)
@@ -173,6 +186,8 @@ class _Reading:
     """The options so far."""
 
     system: System
+    from_entries: int | None
+    """How many `from=` may have."""
     forwards_off: str = ""
     permit_listen: list[Permit] = field(default_factory=list)
     permit_open: list[Permit] = field(default_factory=list)
@@ -234,7 +249,7 @@ def _take_principals(read: _Reading, value: str) -> None:
 
 def _take_from(read: _Reading, value: str) -> None:
     _first(read.origins)
-    read.origins = parse_host_list(value)
+    read.origins = parse_host_list(value, read.from_entries)
 
 
 def _take_expiry_time(read: _Reading, value: str) -> None:
@@ -282,7 +297,9 @@ def expiry(text: str, system: System) -> float:
     log in. Raises InvalidInput with what to write instead."""
     found = _EXPIRY.fullmatch(text)
     if found is None:
-        raise InvalidInput("write it as YYYYMMDD, YYYYMMDDhhmm or YYYYMMDDhhmmss, with a Z behind it for UTC")
+        raise InvalidInput(
+            "it is no time: write it as YYYYMMDD, YYYYMMDDhhmm or YYYYMMDDhhmmss, with a Z behind it for UTC"
+        )
     year, month, day, hour, minute, second = (int(part or 0) for part in found.groups()[:6])
     if not 1 <= month <= 12 or not 1 <= day <= 31 or hour > 23 or minute > 59 or second > 61:
         raise InvalidInput("there is no such time: write it as YYYYMMDDhhmm, such as 202612312359")
