@@ -10,6 +10,7 @@ import pytest
 
 from ferry import tasks
 from ferry.config.model import Config
+from ferry.edge.server import LoopServer
 from ferry.gateway.reloading import Reloader
 from ferry.gateway.worker import Worker
 from ferry.observe.events import Event
@@ -74,3 +75,49 @@ async def test_all_other_settings_change_on_reload(tmp_path: Path) -> None:
                 frozenset({"mine"}),
             )
             assert worker.http.shared.own_page().abuse_contact == "a@example.com"
+
+
+class LateServer(LoopServer):
+    """Others have their turn while it starts."""
+
+    async def start(self) -> None:
+        await asyncio.sleep(0)
+        await super().start()
+
+
+async def test_everything_comes_into_force_in_one_turn(
+    tmp_path: Path, free_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So nobody is served by two configurations, also while new listeners open."""
+    monkeypatch.setattr("ferry.gateway.listening.server_on", LateServer)
+    before = config_of(tmp_path)
+    after = config_of(
+        tmp_path,
+        names={"reserved": ["mine"]},
+        audit={"required": True},
+        http={"listen": [f"127.0.0.1:{free_port}"]},
+        ssh={"listen": [f"127.0.0.2:{free_port}"]},
+    )
+    with observed() as observation:
+        async with whole_gateway(before, observation) as worker:
+            visits = worker.visits.policy
+            seen: list[set[bool]] = []
+
+            async def look() -> None:
+                seen.append(
+                    {
+                        worker.in_force.config is after,
+                        worker.settings.forwards.rules.reserved_names == frozenset({"mine"}),
+                        worker.kept.audit.required,
+                        worker.visits.policy is not visits,
+                    }
+                )
+
+            looking = tasks.spawn("look", tasks.repeat("look", 0, look))
+            await Reloader(lambda: after, worker, observation).reload()
+            await asyncio.sleep(0)
+            looking.cancel()
+            await asyncio.wait([looking])
+            assert (seen[0], seen[-1]) == ({False}, {True})
+            assert {False, True} not in seen
+            assert [str(endpoint) for endpoint in worker.listening.bound()["http"]] == [f"127.0.0.1:{free_port}"]

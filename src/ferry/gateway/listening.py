@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ferry.config.model import Config
 from ferry.edge.acceptor import Acceptor
@@ -33,6 +34,15 @@ class _Open:
     """The number of its connections whose protocol is not known yet."""
 
 
+class Bound(NamedTuple):
+    """The listeners of one configuration, before it is in force."""
+
+    wanted: set[tuple[str, Endpoint]]
+    """The role and the address of each."""
+    new: list[tuple[str, Endpoint, socket.socket]]
+    """Those that are not open yet."""
+
+
 class Listening:
     """SSH, HTTP and HTTPS listeners, one per role and address. TCP ports belong to their tunnels."""
 
@@ -52,17 +62,19 @@ class Listening:
         self._open: dict[tuple[str, Endpoint], _Open] = {}
         self._admin: list[Endpoint] = []
 
-    async def use(self, config: Config, ssh: SshServer) -> None:
-        """Put `config` in force, and listen where it says. New listeners open before old ones close.
+    async def bind(self, config: Config) -> Bound:
+        """Bind the listeners of `config` that are new, for `serve`. They accept nobody yet.
 
         Raises StartupError, with everything as it was, when an address cannot be bound.
         """
         wanted = _wanted(config)
-        bound = await self._bind(wanted - self._open.keys())
-        self._in_force.use(config)
-        for role, endpoint, sock in bound:
+        return Bound(wanted, await self._bind(wanted - self._open.keys()))
+
+    async def serve(self, bound: Bound, ssh: SshServer) -> None:
+        """Accept on the new listeners, then close those that are no longer wanted."""
+        for role, endpoint, sock in bound.new:
             self._open[role, endpoint] = await self._serve(role, sock, ssh)
-        for key in self._open.keys() - wanted:
+        for key in self._open.keys() - bound.wanted:
             self._open.pop(key).close()
 
     async def _bind(self, new: set[tuple[str, Endpoint]]) -> list[tuple[str, Endpoint, socket.socket]]:

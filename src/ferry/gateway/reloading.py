@@ -98,14 +98,17 @@ async def _swap(config: Config, worker: Worker) -> None:
     await worker.certificates.use_folder(config.https.certificates)
     try:
         await audit.use_file(config.audit.file)
-        await worker.listening.use(config, worker.ssh)
+        bound = await worker.listening.bind(config)
     except FerryError:
         await worker.certificates.use_folder(old.https.certificates)
         await audit.use_file(old.audit.file)
         raise
+    # No await before the last of these: whoever reads one of them sees the others of the same configuration.
+    worker.in_force.use(config)
     audit.required = config.audit.required
     worker.visits.use(visit_policy_of(config))
     worker.settings.use(settings)
     worker.policy.used(book)
     access.use(None)  # reports the keys in its files
-    await worker.ssh.use_settings()  # others have their turn here, when everything is swapped
+    await worker.ssh.use_settings()
+    await worker.listening.serve(bound, worker.ssh)

@@ -193,7 +193,7 @@ class Worker:
 
     async def open(self) -> None:
         """Listen: for clients and visitors. Raises StartupError, with nothing open."""
-        await self.listening.use(self.in_force.config, self.ssh)
+        await self.listening.serve(await self.listening.bind(self.in_force.config), self.ssh)
         self.http.start()
 
     def close(self) -> None:
