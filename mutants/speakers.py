@@ -45,6 +45,11 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "ssh/display/*.py",
         ("ssh/test_sessions_in_terminals.py", "ssh/test_sessions_shown.py", "ssh/test_session_bounds.py"),
     ),
+    ("cli/allow.py", ("e2e/test_keys_let_in_later.py",)),
+    ("cli/forget_host_key.py", ("cli/test_backup.py",)),
+    ("cli/man.py", ("cli/test_program.py",)),
+    ("cli/options.py", ("cli/test_json_everywhere.py",)),
+    ("cli/policy.py", ("e2e/test_policy_with_ssh.py",)),
     (
         "ssh/wire/connection.py",
         (

@@ -25,11 +25,13 @@ class Result:
 
     code: int
     text: str
+    """Also what it printed on stderr."""
+    out: str
     error: FerryError | None
 
     @property
     def json(self) -> Any:
-        return json.loads(self.text)
+        return json.loads(self.out)
 
     @property
     def lines(self) -> list[str]:
@@ -43,7 +45,7 @@ async def run(command: Callable[..., None], *arguments: str) -> Result:
     if result.exception is not None and not isinstance(result.exception, FerryError | SystemExit):
         raise result.exception
     error = result.exception if isinstance(result.exception, FerryError) else None
-    return Result(result.exit_code, result.output, error)
+    return Result(result.exit_code, result.output, result.stdout, error)
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ferry_command import PROGRAM, Ran, clean_environment, ferry, ferry_on_terminal
+from ferry_here import ferry_here
 from gateway_process import Gateway
 from other_user import NOBODY, give_to_nobody, needs_root, passable_folder
 from ssh_command import fingerprint, make_key
@@ -34,7 +35,7 @@ class Stopped:
         self.gateway.stop()
 
     def keys(self, *arguments: str | Path) -> Ran:
-        return ferry("keys", *arguments, "--config", self.folder / "ferry.toml", cwd=self.folder)
+        return ferry_here("keys", *arguments, "--config", self.folder / "ferry.toml", cwd=self.folder)
 
     def json(self, *arguments: str | Path) -> Any:
         ran = self.keys(*arguments, "--json")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ferry_command import ferry
+from ferry_here import ferry_here
 from ssh_command import fingerprint, make_key
 
 PAGE = Path(__file__).parents[2] / "docs/reference/policy.md"
@@ -106,6 +107,8 @@ class Asked:
         (folder / "keys").write_text(
             "".join(f"{OPTIONS[name]} {key.with_suffix('.pub').read_text()}" for name, key in keys.items())
         )
+        (folder / "ferry-data").mkdir()
+        (folder / "ferry-data" / "ferry.db").touch()  # of another gateway than the one that is named
         self.policy = folder / "policy.toml"
         self.policy.write_text(FLEET)
         self.configure('mode = "keys"', 'keys = ["keys"]', 'policy = "policy.toml"')
@@ -114,11 +117,11 @@ class Asked:
         (self.folder / "ferry.toml").write_text("\n".join(["[access]", *access]) + "\n")
 
     def __call__(self, *words: str) -> tuple[int, str]:
-        ran = ferry("policy", *words, "--config", "ferry.toml", cwd=self.folder)
+        ran = ferry_here("policy", *words, "--config", "ferry.toml", cwd=self.folder)
         return ran.code, " ".join((ran.out + ran.err).split())
 
     def json(self, *words: str) -> tuple[int, dict[str, Any]]:
-        ran = ferry("policy", *words, "--config", "ferry.toml", "--json", cwd=self.folder)
+        ran = ferry_here("policy", *words, "--config", "ferry.toml", "--json", cwd=self.folder)
         return ran.code, json.loads(ran.out)
 
 

@@ -239,7 +239,9 @@ def test_a_key_whose_line_lets_nobody_in_gets_no_second_line_without_its_options
 ) -> None:
     """A restricted line with a slip of the pen became an unrestricted one."""
     allowed = file_of_keys(tmp_path)
-    content = f"{allowed.read_text()}\n{before}{key.with_suffix('.pub').read_text().strip()} name=web-1\n"
+    known = allowed.read_text()
+    others = f"nonsense\nrestrct {known}\n"
+    content = f"{known}\n{others}{before}{key.with_suffix('.pub').read_text().strip()} name=web-1\n"
     allowed.write_text(content)
     closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
     ended = closed.ssh(tmp_path, key).run(words="whoami")
@@ -247,9 +249,9 @@ def test_a_key_whose_line_lets_nobody_in_gets_no_second_line_without_its_options
     assert "this gateway does not know your key" not in ended.err
     assert ("your key is disabled here" if "#" in before else "the gateway refuses the line of your key") in ended.err
     denied = closed.event(f'"keys.denied".*{re.escape(fingerprint(key))}')
-    assert denied["rule"] == f"{allowed}, line 2"
+    assert denied["rule"] == f"{allowed}, line 4"
     assert str(denied["detail"]).startswith("its line is disabled: " if "#" in before else "its line is refused: ")
-    told = f"{allowed}, line 2 has this key, {says}"
+    told = f"{allowed}, line 4 has this key, {says}"
     assert told in " ".join(allow(closed).out.split())
     (listed,) = json.loads(allow(closed, "--json").out)
     assert listed["shut"][0].startswith(told)

@@ -36,7 +36,7 @@ def allow(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Let in a key that was refused lately: add it to the file of `access.keys`.
 
@@ -45,7 +45,6 @@ def allow(
     when the key was added or the keys were listed, 1 when the gateway has not seen the key, has seen it with several login names (--user says which), uses another file, when a line of
     the files has the key (the line and what to write there are named), or the file cannot be written (the line to add is printed then), 2 for an invalid fingerprint or name.
     """
-    as_json = as_json or output is Output.JSON
     if name is not None:
         parse_label(name, "name")
     if fingerprint is not None and not fingerprint.startswith(_PREFIX):

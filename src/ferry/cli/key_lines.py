@@ -205,7 +205,7 @@ def _put(path: Path, text: str, like: os.stat_result | None) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # hidden: no file of keys
     try:
         with os.fdopen(descriptor, "wb") as file:
-            if like is not None and (like.st_uid, like.st_gid) != (os.geteuid(), os.getegid()):
+            if like is not None:
                 os.fchown(descriptor, like.st_uid, like.st_gid)
             os.fchmod(descriptor, _MODE if like is None else stat.S_IMODE(like.st_mode))
             file.write(text.encode("utf-8", "surrogateescape"))

@@ -52,7 +52,7 @@ def keys(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """List the keys of the key files, or change them.
 
@@ -69,7 +69,6 @@ def keys(
     from .keys_changes import add, change, list_keys, remove, replace
     from .keys_door import find_door
 
-    as_json = as_json or output is Output.JSON
     _check(action, name, key, {"--listen": listen, "--from": origins, "--expires": expires, "--user": user}, keep=keep)
     door = find_door(state, config)
     match action:

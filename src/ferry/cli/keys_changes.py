@@ -78,9 +78,7 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
 
 def _row(line: FileLine, known: dict[str, Any] | None, now: float) -> dict[str, Any]:
     body = enabled_line(line.text).strip()
-    held = (
-        [one["port"] for one in known["held"] if one["port"] is not None and one["label"] is not None] if known else []
-    )
+    held = [one["port"] for one in known["held"] if one["label"] is not None] if known else []
     named = ports_of(KeyLine(line.name, line.key.options))
     expires = line.key.options.expires
     state = "disabled" if line.disabled else "expired" if expires is not None and expires < int(now) else "enabled"
@@ -115,7 +113,7 @@ def _refused(one: Mistaken) -> dict[str, Any]:
 
 def _without_line(known: dict[str, Any]) -> dict[str, Any]:
     """A key that was entered, and whose line has not come into a file yet."""
-    ports = sorted(one["port"] for one in known["held"] if one["port"] is not None and one["label"] is not None)
+    ports = sorted(one["port"] for one in known["held"] if one["label"] is not None)
     nothing = dict.fromkeys(("algorithm", "options", "user", "file", "line", "mistake"))
     same = {field: known[field] for field in ("name", "fingerprint", "host", "last_seen")}
     return nothing | same | {"disabled": False, "state": "no line", "comment": "", "ports": ports}
@@ -260,7 +258,11 @@ def _read_key(text: str) -> tuple[str, AuthorizedKey]:
         place = text
     lines = [(number, line.strip()) for number, line in enumerate(content.splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line and not line.startswith("#")]
-    if len(lines) != 1 or len(content) > _KEY_FILE_BYTES:
+    if len(content) > _KEY_FILE_BYTES:
+        raise InvalidInput(
+            f"{safe(place)} is larger than {_KEY_FILE_BYTES // limits.KIB} KiB: one public key is needed, `ssh-ed25519 AAAA...`"
+        )
+    if len(lines) != 1:
         if any("PRIVATE KEY" in line for _, line in lines):
             raise InvalidInput(f"{safe(place)} is a private key: name the .pub file beside it")
         raise InvalidInput(f"{safe(place)} has {len(lines)} lines: one public key is needed, `ssh-ed25519 AAAA...`")
@@ -340,7 +342,7 @@ def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
     names = {one for one in (*entered.values(), *(line.name for line in lines)) if one is not None}
     stays = any(one not in lines and (one.name in names or one.key.fingerprint in gone) for one in everything)
     _apply([(line, None) for line in lines], as_json=as_json)
-    identity = next(iter(names)) if len(names) == 1 and not stays else None
+    identity = next(iter(names)) if len(names) == 1 else None
     done = door.forget(keys=gone, name=identity, keep=keep or stays)
     held = [one["address"] for one in done["held"]]
     ports = (f"port {port}" for line in lines for port in ports_of(KeyLine(line.name, line.key.options)))

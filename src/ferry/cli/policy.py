@@ -92,7 +92,7 @@ def policy(
         ),
     ] = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Check the policy file, or ask what it and the lines of keys allow. It changes nothing.
 
@@ -101,7 +101,6 @@ def policy(
     """
     from ferry.clock import SystemClock
 
-    as_json = as_json or output is Output.JSON
     loaded = _configuration(config)
     now = SystemClock().now()
     if action is Action.CHECK:

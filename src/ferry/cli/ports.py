@@ -31,7 +31,7 @@ def ports(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Show the port table: which TCP port is whose, for what, and whether it is up.
 
@@ -43,7 +43,7 @@ def ports(
     """
     found = find_door(state, config, reads=True).ports()
     with quiet_pipe():
-        if as_json or output is Output.JSON:
+        if as_json:
             print_json(found)
         elif not found:
             typer.echo("no port is up, reserved, or named by a key")

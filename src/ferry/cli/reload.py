@@ -22,7 +22,7 @@ def reload(
     state: StateOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
-    output: OutputOption = Output.TEXT,
+    _output: OutputOption = Output.TEXT,
 ) -> None:
     """Let the running gateway read its configuration again, with the policy, the key files and the certificates.
 
@@ -32,7 +32,7 @@ def reload(
     """
     answer = _ask(find_gateway(state, config).post)
     with quiet_pipe():
-        if as_json or output is Output.JSON:
+        if as_json:
             print_json(answer)
             return
         with known_fields():

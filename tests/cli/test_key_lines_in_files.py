@@ -1,0 +1,35 @@
+"""The lines of key files: what is read, and what is not written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ferry.cli.key_lines import Mistaken, lines_in, rewrite
+from ferry.errors import FerryError
+
+MOST = 4 * 1024 * 1024
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJcYV5ZSZ7lVXdu0m6rO8bxZ1Gm7UeBy9TR5q3hUq8aT"
+
+
+def test_comments_and_empty_lines_are_no_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text(f"# machines\n \t# \r\n\n \r\n{KEY}\n#disabled # was here\nnonsense\n")
+    mistakes: list[Mistaken] = []
+    assert [line.number for line in lines_in([tmp_path / "keys"], mistakes)] == [5]
+    assert [line.number for line in mistakes] == [7]
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(
+        FerryError, match=r"/none cannot be read \((?s:.*)\): make it, correct access.keys, or run this"
+    ):
+        lines_in([tmp_path / "none"])
+
+
+def test_a_file_that_has_become_too_large_meanwhile_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "keys").open("w") as file:
+        file.truncate(MOST + 1)
+    with pytest.raises(FerryError, match="/keys is larger than 4 MiB, so none of its keys counts"):
+        rewrite(tmp_path / "keys", lambda _text: "")
+    assert (tmp_path / "keys").stat().st_size == MOST + 1
