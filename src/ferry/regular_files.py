@@ -42,7 +42,7 @@ def _not_a_file(path: Path) -> NotAFile:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """The first `most` bytes of a file. Raises OSError as `open_regular` does."""
+    """The first `most` bytes of a file, or all with -1. Raises OSError as `open_regular` does."""
     with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
         return file.read(most)
 

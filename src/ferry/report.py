@@ -4,8 +4,9 @@
 never raises, so it may be called from the hot path. The vocabulary (fields are plain values, or objects that never
 change and whose `str` is shown; texts from the network are escaped by the observer, not by the caller):
 
-    gateway.started, gateway.draining, gateway.stopped
-    config.reloaded (needs_restart: changed keys that are read at the start alone, or nothing), config.rejected (error)
+    gateway.started (version, domain, pid, sha256: of the configuration file), gateway.draining, gateway.stopped
+    config.reloaded (needs_restart: changed keys that are read at the start alone, or nothing; sha256), config.rejected
+        (error)
     handshake.started (peer), handshake.ended (peer, seconds, outcome: ok|failed|timeout|displaced|limit|blocked;
         the last two never began; why: what the client did wrong, if it did)
     handshakes.crowded (in_progress, limit, blocked, displaced: since the last such report, a minute apart)
@@ -37,13 +38,14 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     name.reserved (address, identity), name.freed (address, identity): a `names.Identity`, or a text
     keys.entered (identity, key, ports), keys.replaced (identity, old, key), keys.forgotten (keys, freed: addresses): by
         the operator
-    keys.loaded (keys, files, authorities: CAs, revoked: keys and CAs), keys.rejected (path, line, error)
+    keys.loaded (keys, files, authorities: CAs, revoked: keys and CAs; sha256: of the file, or of
+        what sha256sum(1) prints for several), keys.rejected (path, line, error)
     keys.unclear (path, why: its keys are perhaps not the identities that their author means)
     keys.refused (peer, keys: fingerprints; certificates: key id, serial and CA of those whose CA is not known, if any;
         certified: True if all are the bare keys of certificates that were refused)
     keys.denied (peer, key, code, detail, rule: a key in a file that may not log in: by the options of its line, for a mistake
         in it, or as the line is disabled or the key revoked)
-    policy.loaded (path, rules, tests), policy.rejected (path, error: the earlier policy stays in force)
+    policy.loaded (path, rules, tests, sha256), policy.rejected (path, error: the earlier policy stays in force)
     loop.lag (seconds), memory.trimmed (free: bytes, of which whole pages went back to the system; seconds)
 """
 

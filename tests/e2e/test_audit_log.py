@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
 import signal
 import socket
+import subprocess
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -223,6 +225,38 @@ def test_a_record_for_what_the_operator_does(gateway: Gateway, web_1: Path, orig
     (freed,) = records(gateway, "--kind", "name", "--outcome", "ended")
     assert (freed["what"], freed["identity"].split()[0]) == ("blog.localhost", "web-1")
     assert kinds(records(gateway, "--kind", "config")) == [("config", "ok"), ("config", "refused")]
+
+
+def test_the_records_of_what_came_into_force_have_the_hash_of_the_files(
+    start_gateway: Callable[..., Gateway], keys: Path, new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    def sums(*files: Path) -> str:
+        """What the documents tell people to compute."""
+        printed = subprocess.run(["sha256sum", *files], capture_output=True, check=True).stdout
+        one = printed.split()[0].decode()
+        return f"SHA-256 {one if len(files) == 1 else hashlib.sha256(printed).hexdigest()}"
+
+    policy, more = tmp_path / "policy.toml", tmp_path / "more"
+    policy.write_text('[[rule]]\nwho = "*"\npublish.ports = ["21000-21999"]\n')
+    more.write_text(new_key().with_suffix(".pub").read_text())
+    gateway = start_gateway(access={"mode": "keys", "keys": [keys], "policy": policy})
+    configured = gateway.folder / "ferry.toml"
+
+    def told(kind: str) -> str:
+        return str(records(gateway, "--kind", kind)[-1]["detail"])
+
+    before = sums(configured), sums(policy)
+    assert (told("gateway"), told("policy")) == (f"configuration: {before[0]}", f"1 rule, 0 tests, {before[1]}")
+    assert told("keys") == f"1 key in 1 file, {sums(keys)}"
+    policy.write_text(f"# as approved\n{policy.read_text()}")
+    gateway.settings["access"] = {"mode": "keys", "keys": [keys, more], "policy": policy}
+    gateway.write_config()
+    seen = gateway.log_lines
+    gateway.running.signal(signal.SIGHUP)
+    gateway.event('"config.reloaded"', after=seen)
+    assert told("config") == sums(configured) != before[0]
+    assert told("policy") == f"1 rule, 0 tests, {sums(policy)}"
+    assert told("keys") == f"2 keys in 2 files, {sums(*sorted((keys, more)))}"
 
 
 def test_a_record_for_what_the_operator_does_with_keys(

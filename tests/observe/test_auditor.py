@@ -155,6 +155,8 @@ def test_refused_log_ins(stage: Stage, event: str, fields: dict[str, Any], expec
     ("event", "fields", "expected"),
     [
         ("gateway.started", {"version": "1"}, {"kind": "gateway", "outcome": "ok", "what": "ferry 1"}),
+        ("gateway.started", {"version": "1", "sha256": "af"}, {"kind": "gateway", "outcome": "ok", "what": "ferry 1", "detail": "configuration: SHA-256 af"}),
+        ("config.reloaded", {"needs_restart": "", "sha256": "af"}, {"kind": "config", "outcome": "ok", "detail": "SHA-256 af"}),
         ("gateway.stopped", {}, {"kind": "gateway", "outcome": "ended"}),
         ("config.reloaded", {"needs_restart": ""}, {"kind": "config", "outcome": "ok"}),
         ("config.reloaded", {"needs_restart": "log.format"}, {"kind": "config", "outcome": "ok", "detail": "waits for a restart: log.format"}),

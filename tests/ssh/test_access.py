@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,7 +122,8 @@ def test_a_file_and_its_names(
     assert not keys.allows_keyless
     assert [event for event, _ in reports] == ["keys.rejected", "keys.loaded"]
     assert (reports[0][1]["path"], reports[0][1]["line"]) == (str(tmp_path / "keys"), 2)
-    assert reports[1][1] == {"keys": 2, "files": 1, "authorities": 0, "revoked": 0}
+    digest = sha256((tmp_path / "keys").read_bytes()).hexdigest()
+    assert reports[1][1] == {"keys": 2, "files": 1, "authorities": 0, "revoked": 0, "sha256": digest}
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,16 @@ import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from typing import Final
 
 from pydantic import ValidationError
 
-from ferry import limits, regular_files
+from ferry import limits
 from ferry.errors import InvalidInput, unreadable
+from ferry.regular_files import read_regular
 
 from .model import Config
 from .rules import mistakes as broken_rules
@@ -68,7 +71,8 @@ class ConfigSource:
         """Read all sources anew. Raises InvalidInput as `load` does."""
         provenance = Provenance(str(self.path) if self.path else "configuration")
         mistakes = Mistakes()
-        values = self._from_file(provenance, mistakes)
+        written, digest = read_text(self.cwd / self.path) if self.path else ("", "")
+        values = self._from_file(written, provenance, mistakes)
         for key, name, text in _from_environment(self.environ, mistakes):
             _put(values, key, _absolute(key, text, self.cwd))
             provenance.of[key] = name
@@ -82,6 +86,7 @@ class ConfigSource:
         if mistakes.texts or config is None:
             raise InvalidInput("\n".join(in_order(mistakes.texts, provenance.default)))
         whole = self.cwd / self.path if self.path else provenance.default
+        config.was_read(digest)
         config.places.update(_places(config, replace(provenance, default=str(whole))))
         return config
 
@@ -89,10 +94,7 @@ class ConfigSource:
     def _folder(self) -> Path:
         return (self.cwd / self.path).parent if self.path else self.cwd
 
-    def _from_file(self, provenance: Provenance, mistakes: Mistakes) -> dict[str, object]:
-        if self.path is None:
-            return {}
-        text = read_text(self.cwd / self.path)
+    def _from_file(self, text: str, provenance: Provenance, mistakes: Mistakes) -> dict[str, object]:
         provenance.lines = lines_of(text)
         table = read_toml(text, provenance, mistakes)
         for key, value in list(_keys(table)):
@@ -132,10 +134,11 @@ def _validated(values: dict[str, object], provenance: Provenance, mistakes: Mist
     return None
 
 
-def read_text(path: Path) -> str:
-    """The text of the file. Raises InvalidInput."""
+def read_text(path: Path) -> tuple[str, str]:
+    """The text of the file, and its SHA-256 in hexadecimal. Raises InvalidInput."""
     try:
-        return regular_files.read_text(path)
+        data = read_regular(path, -1)
+        return TextIOWrapper(BytesIO(data), encoding="utf-8-sig").read(), sha256(data).hexdigest()
     except OSError as error:
         raise unreadable(path, error) from None
     except UnicodeDecodeError as error:

@@ -432,6 +432,17 @@ class Config(Section):
         line and the key. Empty without a file."""
         return self._places
 
+    _sha256: str = PrivateAttr("")
+
+    @property
+    def sha256(self) -> str:
+        """Of the file that it was read from, in hexadecimal; empty without one."""
+        return self._sha256
+
+    def was_read(self, sha256: str) -> None:
+        """Note the SHA-256 of the file."""
+        self._sha256 = sha256
+
     @property
     def services(self) -> frozenset[int]:
         """The ports on which the gateway itself listens, for the operator, visitors and SSH."""

@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -116,7 +118,7 @@ def read_policy(path: Path, ranges: PortRanges) -> Policy:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: not UTF-8 text (byte {error.start}): save it as UTF-8") from None
-    return parse_policy(text, str(path), ranges)
+    return replace(parse_policy(text, str(path), ranges), sha256=sha256(data).hexdigest())
 
 
 def parse_policy(text: str, file: str, ranges: PortRanges) -> Policy:

@@ -81,7 +81,7 @@ class PolicyFile:
         self._tried = self._before = self._read
         if book is not None:
             rules, tests = len(book.rules), len(book.policy.examples)
-            self._report("policy.loaded", path=book.file, rules=rules, tests=tests)
+            self._report("policy.loaded", path=book.file, rules=rules, tests=tests, sha256=book.policy.sha256)
 
     def refused(self, config: Config, error: InvalidInput) -> None:
         """The file is wrong, and the earlier policy stays in force."""

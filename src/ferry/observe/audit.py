@@ -291,14 +291,28 @@ def _host(said: Said) -> str:
     return asked if asked == address else f"{asked} at {address}"
 
 
+def _content(said: Said, *more: str) -> str:
+    """What is told of files that were read, and their SHA-256, which shows what was in them."""
+    digest = said.text("sha256")
+    return ", ".join(filter(None, [*more, f"SHA-256 {digest}" if digest else ""]))
+
+
+def _started(said: Said) -> AuditRecord:
+    configured = _content(said)
+    detail = f"configuration: {configured}" if configured else ""
+    return said.record(Kind.GATEWAY, Outcome.OK, what=f"ferry {said.text('version')}", detail=detail)
+
+
 def _reload(said: Said) -> AuditRecord:
     waits = said.text("needs_restart")
-    return said.record(Kind.CONFIG, Outcome.OK, detail=f"waits for a restart: {waits}" if waits else "")
+    return said.record(Kind.CONFIG, Outcome.OK, detail=_content(said, f"waits for a restart: {waits}" if waits else ""))
 
 
 def _keys(said: Said) -> AuditRecord:
     keys, files = said.number("keys") or 0, said.number("files") or 0
-    return said.record(Kind.KEYS, Outcome.OK, detail=f"{number(keys, 'key')} in {number(files, 'file')}")
+    return said.record(
+        Kind.KEYS, Outcome.OK, detail=_content(said, f"{number(keys, 'key')} in {number(files, 'file')}")
+    )
 
 
 def _rejected_key(said: Said) -> AuditRecord:
@@ -309,7 +323,7 @@ def _rejected_key(said: Said) -> AuditRecord:
 
 def _policy(said: Said) -> AuditRecord:
     rules, tests = said.number("rules") or 0, said.number("tests") or 0
-    detail = f"{number(rules, 'rule')}, {number(tests, 'test')}"
+    detail = _content(said, number(rules, "rule"), number(tests, "test"))
     return said.record(Kind.POLICY, Outcome.OK, what=said.text("path"), detail=detail)
 
 
@@ -339,7 +353,7 @@ def _forgotten(said: Said) -> AuditRecord:
 
 _OPERATORS: Final[Mapping[str, Make]] = MappingProxyType(
     {
-        "gateway.started": lambda said: said.record(Kind.GATEWAY, Outcome.OK, what=f"ferry {said.text('version')}"),
+        "gateway.started": _started,
         "gateway.stopped": lambda said: said.record(Kind.GATEWAY, Outcome.ENDED),
         "config.reloaded": _reload,
         "config.rejected": lambda said: said.record(Kind.CONFIG, Outcome.REFUSED, detail=said.text("error")),

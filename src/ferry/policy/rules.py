@@ -220,3 +220,5 @@ class Policy:
     rules: tuple[Rule, ...]
     tags: Mapping[str, Members] = field(default_factory=dict)
     examples: tuple[Example, ...] = ()
+    sha256: str = ""
+    """Of the file, in hexadecimal; empty if it was not read from one."""

@@ -236,4 +236,5 @@ class AuthorizedKeys:
             files=len(found.listing.stamps),
             authorities=len(found.authorities),
             revoked=0 if found.revoked is None else len(found.revoked),
+            sha256=found.sha256,
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -69,6 +70,8 @@ class Found:
     """Why that is so, and the file; empty if it is not."""
     revoked_file: str | None = None
     """The list of revoked keys; None without one."""
+    sha256: str = ""
+    """Of the files, as `_sum_of` has it."""
 
     def revocation_of(self, fingerprint: Fingerprint, certificate: Certificate | None) -> Refusal | None:
         """The refusal of a key that is on the list of revoked ones, or whose CA is."""
@@ -157,7 +160,15 @@ def _read_once(paths: AccessPaths, listing: Listing) -> Found:
         revoked,
         unreadable,
         None if paths.revoked is None else str(paths.revoked),
+        _sum_of(reading.sums),
     )
+
+
+def _sum_of(sums: Mapping[Path, str]) -> str:
+    """The SHA-256 of the one file; of several, that of what sha256sum(1) prints for them in the order of their paths."""
+    if len(sums) == 1:
+        return next(iter(sums.values()))
+    return sha256("".join(f"{of}  {path}\n" for path, of in sorted(sums.items())).encode()).hexdigest()
 
 
 @dataclass(slots=True)
@@ -170,6 +181,8 @@ class _Reading:
     shut: dict[Fingerprint, list[ShutLine]] = field(default_factory=dict)
     unclear: list[Unclear] = field(default_factory=list)
     revoked: Revocations | None = None
+    sums: dict[Path, str] = field(default_factory=dict)
+    """The SHA-256 of each, in hexadecimal."""
 
     def read(self, stamp: Stamp) -> None:
         """Read the next file."""
@@ -190,6 +203,7 @@ class _Reading:
             )
             self.rejected.append(whole(stamp.path, why, unread=True))
             return
+        self.sums[stamp.path] = sha256(data).hexdigest()
         match stamp.role:
             case Role.KEYS:
                 self._keys(stamp, data.decode("utf-8", "replace"))
