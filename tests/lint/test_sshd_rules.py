@@ -11,7 +11,7 @@ from ferry.lint.rules import RULES, Severity
 from ferry.lint.views import KeyFile
 from ferry.protocol.sshd_config import Version
 from ferry.setup.sshd_files import local_version
-from lint.hardened_sshd import HARDENED, KEYS, changed, findings, found_in, named, public_key
+from lint.hardened_sshd import HARDENED, KEYS, OPTIONS, changed, findings, found_in, named, public_key
 from ssh_command import make_key
 from sshd_program import starts
 
@@ -157,6 +157,27 @@ def test_what_no_setting_bounds_a_key_must_bound() -> None:
     assert shell.also == (3,), "lines with the same finding are told once"
     bare = changed(KEYS, ',permitlisten="localhost:21001"', "")
     assert "key-listens-anywhere keys:2" in named(findings(config, bare))
+
+
+def test_a_trap_of_many_lines_is_told_once_with_the_values_of_the_first() -> None:
+    """A fleet has hundreds of keys, each with a port of its own."""
+    fleet = "".join(f"{OPTIONS.format(number)} {public_key(number)} root@web-{number}\n" for number in range(3, 10))
+    (unheard,) = findings(HARDENED, KEYS + fleet)
+    assert (str(unheard.place), unheard.also) == ("keys:4", (5, 6, 7, 8, 9, 10))
+    assert "may listen on localhost:21003, localhost:21004, localhost:21005 and 4 more, which" in unheard.what
+    assert unheard.values == tuple(f"localhost:2100{number}" for number in range(3, 10))
+    two = OPTIONS.format(3) + ',permitlisten="localhost:21004"'
+    (both,) = findings(HARDENED, f"{KEYS}{two} {public_key(3)}\n")
+    assert (str(both.place), both.also) == ("keys:4", ())
+    assert "may listen on localhost:21003 and localhost:21004, which" in both.what
+    permits = changed(HARDENED, "PermitListen localhost:21001 localhost:21002", "PermitListen any")
+    loopback = changed(changed(KEYS, "localhost:21001", "127.0.0.1:21001"), "localhost:21002", "127.0.0.1:21002")
+    (compared,) = findings(permits, loopback)
+    assert (compared.rule, compared.also, compared.fix) == (
+        "permitlisten-loopback",
+        (3,),
+        'permitlisten="localhost:PORT"',
+    )
 
 
 def test_an_sshd_as_it_is_shipped() -> None:

@@ -191,8 +191,8 @@ def _gateway_ports(view: View, server: Server) -> Iterator[Finding]:
     else:
         for each, text in permits:
             if each and is_public(each):
-                values = {"bound": "PermitListen", "value": text}
-                yield found("gateway-ports-unheard", permitted.place, values, scope=view.title)
+                values = {"bound": "PermitListen"}
+                yield found("gateway-ports-unheard", permitted.place, values, scope=view.title, value=text)
 
 
 def on_loopback(given: Permit) -> Permit:

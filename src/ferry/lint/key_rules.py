@@ -112,21 +112,17 @@ def _ports(line: KeyLine, view: View, allowed: _Allowed) -> Iterator[Finding]:
     if view.listening_is_bound:
         unheard = [one for one in asked if not allowed.has(one)]
         place = view["permitlisten"].place
-        yield from (found("permitlisten-unheard", line.place, {"value": one, "place": place}) for one in unheard)
+        yield from (found("permitlisten-unheard", line.place, {"place": place}, value=one) for one in unheard)
     setting = view["gatewayports"].word
     for each in asked if view.listens else ():
         if each.host in _LOOPBACK:
-            values = {
-                "value": each,
-                "host": f"[{each.host}]" if ":" in each.host else each.host,
-                "permit": on_loopback(each),
-            }
-            yield found("permitlisten-loopback", line.place, values)
+            host = f"[{each.host}]" if ":" in each.host else each.host
+            yield found("permitlisten-loopback", line.place, {"host": host}, value=each)
         elif each.host == "*" and setting == "clientspecified":
             values = {"bound": "permitlisten=", "value": each, "meant": f'permitlisten="{on_loopback(each)}"'}
             yield found("gateway-ports-any-host", line.place, values)
         elif is_public(each) and setting == "no":
-            yield found("gateway-ports-unheard", line.place, {"bound": "permitlisten=", "value": each})
+            yield found("gateway-ports-unheard", line.place, {"bound": "permitlisten="}, value=each)
 
 
 def _login(line: KeyLine, view: View, server: Server, now: datetime) -> Iterator[Finding]:

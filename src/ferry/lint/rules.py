@@ -223,7 +223,7 @@ _OF_ACCOUNTS: Final = (
     Rule(
         "gateway-ports-unheard",
         _FIX,
-        "{bound} allows {value}, but with GatewayPorts no the port listens on loopback alone, and ssh says nothing.",
+        "{bound} allows {values}, but with GatewayPorts no the port listens on loopback alone, and ssh says nothing.",
         "GatewayPorts clientspecified, or localhost in place of the address",
     ),
     Rule(
@@ -343,15 +343,15 @@ _OF_KEYS: Final = (
     Rule(
         "permitlisten-loopback",
         _NOTE,
-        "permitlisten= compares texts: `ssh -R PORT:...` asks for localhost, and {value} lets `-R {host}:PORT:...` "
+        "permitlisten= compares texts: `ssh -R PORT:...` asks for localhost, and {values} lets `-R {host}:PORT:...` "
         "alone through.",
-        'permitlisten="{permit}"',
+        'permitlisten="localhost:PORT"',
     ),
     Rule(
         "permitlisten-unheard",
         _FIX,
-        "The key may listen on {value}, which PermitListen in {place} does not allow: its -R is refused.",
-        "{value} in PermitListen too (in sshd_config)",
+        "The key may listen on {values}, which PermitListen in {place} does not allow: its -R is refused.",
+        "the port in PermitListen too (in sshd_config), or PermitListen any where each key has its own permitlisten=",
     ),
 )
 
