@@ -220,6 +220,36 @@ async def test_the_keys_of_an_account(config: Path, tmp_path: Path) -> None:
     assert str(folder) not in ran.text
 
 
+async def test_a_file_of_keys_alone(tmp_path: Path) -> None:
+    """It is no sshd_config, of which each line would be to delete. The command of the last line looks at both."""
+    public = make_key(tmp_path / "id").with_suffix(".pub").read_text()
+    named = tmp_path / "authorized_keys"
+    options = 'restrict,port-forwarding,permitlisten="localhost:21001",permitopen='
+    named.write_text(f'# the fleet\n{options}"any:any" {public}')
+    ran = await look(named)
+    assert ran.code == 1
+    assert ran.lines[0] == f"{named}:2: FIX any-any"
+    assert ran.lines.count("") == 1, "there is one finding"
+    said = " ".join(ran.text.split())
+    assert "keyword" not in said
+    assert f"looked at: 1 key in {named} not looked at: sshd's settings" in said
+    document = json.loads((await look(named, "--output", "json")).text)
+    assert (document["files"], document["key_files"]) == ([], [str(named)])
+    named.write_text(f'{options}"localhost:1",command="x" {public}')
+    assert (await look(named)).code == 0
+
+
+async def test_a_long_file_of_keys_is_read_and_a_long_configuration_is_not(tmp_path: Path) -> None:
+    public = make_key(tmp_path / "id").with_suffix(".pub").read_text()
+    named = tmp_path / "authorized_keys"
+    named.write_text("#" * limits.LINT_CONFIG_BYTES + f"\nrestrict {public}")
+    assert "1 key in" in (await look(named)).text
+    named.write_text("#" * limits.LINT_CONFIG_BYTES + "\nPort 22\n")
+    ran = await look(named)
+    assert isinstance(ran.error, InvalidInput)
+    assert "longer than 1.0 MB" in str(ran.error)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -43,6 +43,8 @@ class Looked:
     version_of: str = ""
     ran: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    keys_alone: bool = False
+    """Whether the settings of sshd are not known: `parsed` has no lines of anybody."""
 
 
 def lint(
@@ -51,8 +53,8 @@ def lint(
         str,
         typer.Argument(
             metavar="FILE|HOST",
-            help="An sshd_config, the output of `sshd -T` (- reads it from standard input), or a host, whose sshd is "
-            "asked with `ssh HOST sudo -n sshd -T`.",
+            help="An sshd_config, the output of `sshd -T` (- reads it from standard input), an authorized_keys file alone, "
+            "or a host, whose sshd is asked with `ssh HOST sudo -n sshd -T`.",
         ),
     ],
     keys: Annotated[
@@ -94,6 +96,8 @@ def lint(
     looked = _look(target, keys or [], user, _version(openssh), as_json=as_json)
     now = datetime.fromtimestamp(SystemClock().now(), UTC)
     findings = all_findings(looked.parsed, looked.keys, user=user, server=Server(THIS_HOST, looked.version), now=now)
+    if looked.keys_alone:
+        findings = [each for each in findings if each.place.file != looked.parsed.name]
     with quiet_pipe():
         if as_json:
             print_json(_document(target, looked, findings))
@@ -116,11 +120,15 @@ def _version(text: str | None) -> Version | None:
 
 def _look(target: str, named: Sequence[Path], user: str | None, version: Version | None, *, as_json: bool) -> Looked:
     from ferry.lint.views import views
-    from ferry.setup.sshd_files import local_version, read_config, read_keys
+    from ferry.setup.sshd_files import local_version, read_keys, read_subject
 
     if _FILE_NAME.fullmatch(target) or Path(target).exists():
-        read = read_config(target)
-        looked = Looked(read.parsed, left_out=read.left_out)
+        read = read_subject(target, user)
+        looked = Looked(read.parsed, left_out=read.left_out, keys_alone=read.keys is not None)
+        if read.keys is not None:
+            looked.keys = [read.keys, *read_keys([], named, user, looked.left_out)]
+            looked.left_out.append("sshd's settings: `ferry lint sshd SSHD_CONFIG --keys FILE` looks at both")
+            return looked
         looked.keys = read_keys(views(read.parsed, user), named, user, looked.left_out)
         if version is None:
             looked.version, looked.version_of = local_version(), "this host's; --openssh names another"
@@ -183,7 +191,7 @@ def _print(looked: Looked, findings: Sequence[Finding]) -> None:
 def _looked_at(looked: Looked) -> list[str]:
     files = looked.parsed.files
     more = f" with {number(len(files) - 1, 'included file')}" if len(files) > 1 else ""
-    shown = [f"{looked.parsed.name}{more}"]
+    shown = [] if looked.keys_alone else [f"{looked.parsed.name}{more}"]
     if looked.keys:
         count = sum(file.count for file in looked.keys)
         shown.append(f"{number(count, 'key')} in {', '.join(file.name for file in looked.keys)}")
@@ -200,7 +208,7 @@ def _document(target: str, looked: Looked, findings: Sequence[Finding]) -> dict[
     return {
         "target": target,
         "ran": looked.ran,
-        "files": looked.parsed.files,
+        "files": [] if looked.keys_alone else looked.parsed.files,
         "key_files": [file.name for file in looked.keys],
         "openssh": _shown(looked.version) if looked.version else None,
         "left_out": looked.left_out,
@@ -212,6 +220,7 @@ def _document(target: str, looked: Looked, findings: Sequence[Finding]) -> dict[
                 "line": each.place.line,
                 "more_lines": list(each.also),
                 "scope": each.scope or None,
+                "values": list(each.values),
                 "what": each.what,
                 "fix": each.fix,
             }

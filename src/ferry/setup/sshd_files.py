@@ -22,12 +22,16 @@ from ferry.amounts import size
 from ferry.errors import InvalidInput
 from ferry.lint.views import KeyFile, View
 from ferry.names import printable
+from ferry.protocol.authorized_keys import numbered, shut_key
 from ferry.protocol.sshd_config import Parsed, Source, Version, parse, version_in
 from ferry.regular_files import NotAFile, read_regular
 
 FOLDER: Final = Path("/etc/ssh")  # a relative pattern of Include begins here (SSHDIR)
 STDIN: Final = "-"
 _OF_ACCOUNT: Final = re.compile("%[hUu]")
+_LINES_LOOKED_AT: Final = 100
+_UNKNOWN: Final = Source("sshd_config", "AllowStreamLocalForwarding no\n")
+"""Defaults, without that trap of them which no line of a key can mend."""
 
 
 @dataclass(slots=True)
@@ -37,13 +41,38 @@ class Read:
     parsed: Parsed
     left_out: list[str] = field(default_factory=list)
     """Sentences about what was not looked at."""
+    keys: KeyFile | None = None
+    """A file of keys, where that was named in place of a configuration: that of `parsed` nobody has written."""
 
 
 def read_config(name: str) -> Read:
     """A configuration with its included files; `-` reads standard input. Raises InvalidInput if the file cannot be read."""
-    left_out: list[str] = []
+    return _configuration(name, _configuration_text(name, limits.LINT_CONFIG_BYTES))
+
+
+def read_subject(name: str, user: str | None) -> Read:
+    """The same, or a file of keys, which is that of `user`. Raises InvalidInput if the file cannot be read."""
+    text = _configuration_text(name, limits.LINT_FILE_BYTES)
+    shown = "stdin" if name == STDIN else name
+    if _has_keys(text):
+        return Read(parse(_UNKNOWN, lambda _pattern: []), keys=KeyFile(shown, text, user))
+    if len(text) > limits.LINT_CONFIG_BYTES:
+        raise InvalidInput(
+            f"cannot read {printable(name)} (longer than {size(limits.LINT_CONFIG_BYTES)}): name an sshd_config, or - for "
+            "standard input"
+        )
+    return _configuration(name, text)
+
+
+def _has_keys(text: str) -> bool:
+    """Whether most lines of a file have keys, by the first ones."""
+    lines = [line for _, line in itertools.islice(numbered(text), _LINES_LOOKED_AT)]
+    return sum(shut_key(line) is not None for line in lines) * 2 > len(lines)
+
+
+def _configuration_text(name: str, most: int) -> str:
     try:
-        text = _named(None if name == STDIN else Path(name), limits.LINT_CONFIG_BYTES)
+        return _named(None if name == STDIN else Path(name), most)
     except OSError as error:
         why = error.strerror or str(error)
         fix = (
@@ -52,6 +81,10 @@ def read_config(name: str) -> Read:
             else "name an sshd_config, or - for standard input"
         )
         raise InvalidInput(f"cannot read {printable(name)} ({why}): {fix}") from None
+
+
+def _configuration(name: str, text: str) -> Read:
+    left_out: list[str] = []
     source = Source("stdin" if name == STDIN else name, text)
     included = _Included(left_out, limits.LINT_CONFIG_FILES, limits.LINT_CONFIG_BYTES - len(text))
     return Read(parse(source, included.by), left_out)
