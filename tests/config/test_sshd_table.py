@@ -9,7 +9,7 @@ import pytest
 
 from ferry.config.file import load
 from ferry.config.rules import surprises
-from ferry.config.sshd import SshdMatch
+from ferry.config.sshd import Sshd, SshdMatch
 from ferry.errors import InvalidInput
 from ferry.gateway.wiring import sshd_rules_of
 from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
@@ -18,12 +18,22 @@ from ferry.protocol.permits import ANYWHERE, Permit
 from ferry.setup.hostcheck import Running, check_host
 from ferry.setup.values import literal
 
+ROOT = Path(__file__).parents[2]
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
 
 
 def write(folder: Path, text: str) -> Path:
     (file := folder / "ferry.toml").write_text(text)
     return file
+
+
+def test_the_page_names_all_that_a_block_may_have() -> None:
+    page = (ROOT / "docs" / "reference" / "configuration.md").read_text("utf-8")
+    section = page.partition("\n## [sshd]\n")[2].partition("\n## ")[0]
+    for name in SshdMatch.model_fields:
+        assert f"`sshd.{name}`<br>" in section or f"* `{name}`: " in section
+    left_out = section.partition("keys of the table above, but ")[2].partition(", or these")[0]
+    assert {name.strip("`") for name in left_out.split(", ")} == set(Sshd.model_fields) - set(SshdMatch.model_fields)
 
 
 def test_the_file_and_the_environment_have_the_same_blocks(tmp_path: Path) -> None:

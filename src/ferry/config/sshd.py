@@ -167,10 +167,13 @@ class SshdMatch(Keywords):
     local_address: Networks = Field(default_factory=list, description="The gateway's address that a client uses.")
     local_port: list[int] = Field(default_factory=list, description="The gateway's port that a client uses.")
     client_alive_interval: Seconds | None = Field(
-        None, description="As `ssh.keepalive_interval`, which counts for all others."
+        None,
+        description='`ClientAliveInterval`: how long a client is quiet before the gateway asks it, such as `"15s"`; `0` never asks. `ssh.keepalive_interval` is that of all others.',
     )
     client_alive_count_max: int | None = Field(
-        None, ge=1, description="As `ssh.keepalive_count`, which counts for all others."
+        None,
+        ge=1,
+        description="`ClientAliveCountMax`: intervals of silence after which a client counts as gone, at least two. `ssh.keepalive_count` is that of all others.",
     )
 
     @model_validator(mode="after")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ferry.config.file import env_name
 from ferry.config.model import Config, TcpRange
-from ferry.config.sshd import CRITERIA, SshdMatch
+from ferry.config.sshd import CRITERIA, Keywords, Sshd, SshdMatch
 from ferry.config.words import FIELDS, SECTIONS
 
 from .values import default_of, kind, toml
@@ -57,9 +57,23 @@ def configuration_page() -> str:
             lines += ["", "A range has", ""]
             lines += [f"* `{name}`: {_sentence(info.description)}" for name, info in TcpRange.model_fields.items()]
         if section == "sshd":
-            lines += ["", "A block has one or more of these, and further keys of the table above:", ""]
-            lines += [f"* `{name}`: {_sentence(SshdMatch.model_fields[name].description)}" for name in CRITERIA]
+            lines += ["", *_blocks()]
     return "\n".join(lines) + "\n"
+
+
+def _blocks() -> Iterator[str]:
+    """What may stand in a block `[[sshd.match]]`."""
+
+    def listed(names: Iterable[str]) -> Iterator[str]:
+        yield ""
+        yield from (f"* `{name}`: {_sentence(SshdMatch.model_fields[name].description)}" for name in names)
+
+    top = ", ".join(f"`{name}`" for name in Sshd.model_fields if name not in Keywords.model_fields)
+    yield "A block has one or more of these:"
+    yield from listed(CRITERIA)
+    yield ""
+    yield f"and keys of the table above, but {top}, or these:"
+    yield from listed(name for name in SshdMatch.model_fields if name not in {*Keywords.model_fields, *CRITERIA})
 
 
 def _table(keys: Iterator[str]) -> Iterator[str]:
