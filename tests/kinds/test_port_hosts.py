@@ -9,7 +9,7 @@ import pytest
 from ferry.errors import Refusal
 from ferry.kinds.base import ListenPort
 from ferry.kinds.port_hosts import listen_port
-from ferry.kinds.rules import GatewayPorts, PortRange
+from ferry.kinds.rules import GatewayPorts, PortRange, Purpose
 from granted import RULES as BASE
 
 PUBLIC, LOCAL = 30001, 21001
@@ -76,3 +76,16 @@ def test_a_client_chooses_among_the_public_addresses() -> None:
 def test_ipv6_alone_where_the_client_asks_for_it() -> None:
     asked = {host: listen_port(host, PUBLIC, RULES, CLIENT) for host in ("::", "*")}
     assert [opening.ipv4_too for opening in asked.values() if isinstance(opening, ListenPort)] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("purposes", "ports"),
+    [
+        ((), [LOCAL, 21500]),
+        ((Purpose("ssh", 21000, 21099),), [LOCAL]),
+        ((Purpose("db", 21000, 21099),), [LOCAL, 21500]),
+    ],
+)
+def test_a_port_of_another_purpose_than_ssh_leads_to_no_sshd(purposes: tuple[Purpose, ...], ports: list[int]) -> None:
+    rules = replace(RULES, purposes=purposes)
+    assert [port for port in (LOCAL, 21500, PUBLIC, 40000) if rules.may_be_sshd(port)] == ports

@@ -121,6 +121,7 @@ def test_the_limits_of_a_certificate_are_told_to_its_holder() -> None:
         "Your certificate may not forward anything: it has no permit-port-forwarding.",
         "Your certificate lets you in until 2030-03-17 17:48:20 UTC.",
     ]
+    assert limits_of(admitted("cert-authority", before=2**64 - 1)) == []  # for ever
 
 
 # --- the lines that speak for one

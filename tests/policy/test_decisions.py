@@ -11,17 +11,24 @@ from ferry.hostnames import Domain
 from ferry.kinds.base import ForwardRequest
 from ferry.kinds.rules import ForwardRules, PortRange
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
+from ferry.policy.allowance import Allowance
 from ferry.policy.forwards import (
     candidate_addresses,
     check_counts,
     listen_grant,
     login_name_address,
+    request_refusal,
     requested,
 )
 from ferry.policy.grants import Grant, Use
+from ferry.policy.keys import KeyLine
 from ferry.policy.principals import Principal, PublicVisitor
+from ferry.policy.sshd import SshdOptions
 from ferry.policy.visits import Target, VisitPolicy
+from ferry.protocol.key_options import parse_options
+from ferry.protocol.permits import Permit
 from granted import granted
+from known_system import KNOWN
 
 LOOPBACK, PUBLIC = PortRange(21000, 22999, loopback=True), PortRange(30000, 39999, loopback=False)
 RULES = ForwardRules(
@@ -104,6 +111,25 @@ def test_refusals_name_the_fix() -> None:
     assert "-R NAME:22:... for a private alias" in outside.public
     assert refusal_of(ForwardRequest(Kind.TCP, None, 0), replace(RULES, allocate_from=None)).code == "no_ports"
     assert "(none)" in refusal_of(ForwardRequest(Kind.TCP, None, 5000), replace(RULES, ranges=())).public
+
+
+@pytest.mark.parametrize(
+    ("options", "permits", "ask"),
+    [
+        ('permitlisten="80"', None, 'ask the operator for permitlisten="blog:80")'),
+        ("", (Permit("*", 80, bare=True),), "ask the operator for blog:80 in it)"),
+        ("restrict", None, None), ("", (Permit("blog", 80),), None),
+    ],
+)  # fmt: skip
+def test_who_has_a_name_by_the_login_name_reads_why_a_list_of_ports_does_not_allow_it(
+    options: str, permits: tuple[Permit, ...] | None, ask: str | None
+) -> None:
+    may = Allowance(KeyLine(options=parse_options(options, KNOWN)), SshdOptions(permit_listen=permits))
+    refusal = request_refusal(may, ForwardRequest(Kind.HTTP, "blog", 0, by_login_name=True), (b"localhost", 80), RULES)
+    said = "" if refusal is None else refusal.public
+    assert ("your login name means blog.example.com, which you own" in said) is (ask is not None)
+    assert said.endswith(ask or "")
+    assert (refusal is None) is (permits == (Permit("blog", 80),))
 
 
 @pytest.mark.parametrize(("connection", "identity", "code"), [(3, 3, "connection_limit"), (0, 5, "identity_limit")])

@@ -69,9 +69,10 @@ def test_the_first_line_that_admits_the_key_decides() -> None:
 def test_a_name_is_looked_up_only_for_a_line_that_could_decide() -> None:
     named, here = line('from="*.example.com"'), line('from="192.0.2.0/24"')
     late = line('from="*.example.com",expiry-time="20300101Z"')
-    other = KeyLine(options=named.options, user="backup")
+    other, own = (KeyLine(options=named.options, user=user) for user in ("backup", "dev"))
     for lines, whether in (
-        ([named], True), ([here, named], False), ([named, here], True), ([late], False), ([other], False), ([], False)
+        ([named], True), ([here, named], False), ([named, here], True), ([late], False), ([other], False), ([own], True),
+        ([], False),
     ):  # fmt: skip
         assert needs_name(lines, CALLER) is whether
 

@@ -270,6 +270,32 @@ def test_a_socket_is_asked_about_by_its_name_in_the_folder_of_who_asks(text: str
             parse(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[::1:22", "has colons: an IPv6 address stands in brackets"), ("::1]:22", "has colons"), ("::1:22", "has colons"),
+        ("db", "is no host with a port"), (":22", "is no host with a port"), ("db:0", "is no port"), ("db:", "is no port"),
+    ],
+)  # fmt: skip
+def test_reach_of_no_host_with_a_port_says_what_to_write(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        parse_reach(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "names"),
+    [
+        ("web-*a", ["web-1a", "web-a"]), ("w?b-1", ["web-1"]), ("*-1", ["web-1", "db-1"]), ("*a", ["web-1a", "web-a", "wa"]),
+        ("*e?-*", ["web-1", "web-1a", "web-a"]), ("web-?", ["web-1", "web-a"]), ("web-*", ["web-1", "web-1a", "web-a"]),
+    ],
+)  # fmt: skip
+def test_a_rule_is_for_the_names_that_match_its_whole_pattern(pattern: str, names: list[str]) -> None:
+    book = Rulebook(Policy("/policy", (rule(who=Members(names=(pattern,))),)))
+    wanted = parse_publish("21023")
+    asked = ["web-1", "db-1", "web-1a", "web-a", "wa"]
+    assert [name for name in asked if isinstance(book.decide(WEB_1._replace(name=name), wanted), Rule)] == names
+
+
 def judge_of(permits: Permits) -> Judge:
     return Judge(Rulebook(Policy("/policy", (rule(permits=permits),))), WEB_1)
 
