@@ -13,11 +13,13 @@ from ferry.errors import InvalidInput
 from ferry.names import (
     HOSTNAME_MAX,
     Address,
+    CertificateName,
     Endpoint,
     Fingerprint,
     Identity,
     IdentityId,
     Kind,
+    given_name,
     network_of,
     parse_hostname,
     parse_label,
@@ -25,6 +27,7 @@ from ferry.names import (
     typed_name,
 )
 
+KEY = Fingerprint("SHA256:zgxyUnvMDkX0Y7Qm4vJ1fXcN2mHqk8uLr5sT9bWd3eA")
 LABEL = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?", fullmatch=True)
 
 
@@ -157,3 +160,17 @@ def test_a_network_holds_its_address(address: ipaddress.IPv4Address | ipaddress.
                                                ("", ""), ("example.com", ""), ("@", "")])  # fmt: skip
 def test_networks_of_odd_hosts(host: str, network: str) -> None:
     assert network_of(host) == network
+
+
+@pytest.mark.parametrize(
+    ("identity", "name"),
+    [
+        (Identity(IdentityId("1"), "web-1", KEY), "web-1"),
+        (Identity(IdentityId("1"), None, KEY), None),
+        (Identity(IdentityId("1"), None, None, anonymous=True), None),
+        (Identity(IdentityId("1"), None, KEY, certificate=CertificateName(KEY, "web-1", 7)), None),
+        (Identity(IdentityId("1"), None, KEY, certificate=CertificateName(KEY, "web-1 (SHA256:x)", 7)), None),
+    ],
+)
+def test_a_key_id_is_no_name_that_the_operator_gave(identity: Identity, name: str | None) -> None:
+    assert given_name(str(identity)) == name

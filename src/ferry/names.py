@@ -20,6 +20,7 @@ LABEL_MAX = 63  # octets, RFC 1035 §2.3.4
 HOSTNAME_MAX = 253
 _WORD = re.compile(r"-{0,2}[a-z][a-z-]{0,31}")
 _BEFORE_DOMAIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*://)?(?:[^@/]*@)?(?:\*\.)?")
+_CERTIFIED = re.compile(r"(.*) \(certificate, serial [0-9]+, CA (SHA256:[A-Za-z0-9+/]+)\)")
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 
 
@@ -109,8 +110,17 @@ class Identity:
         return str(self.fingerprint)
 
 
+def certified(identity: str) -> tuple[str, Fingerprint] | None:
+    """The key id and the CA in the `str` of an Identity; None if it is not that of a certificate. The holder of a CA chooses
+    key ids, so what stands before the last bracket proves nothing."""
+    found = _CERTIFIED.fullmatch(identity)
+    return None if found is None else (found[1], Fingerprint(found[2]))
+
+
 def given_name(identity: str) -> str | None:
     """The name that the operator gave, in the `str` of an Identity; None if there is none."""
+    if certified(identity) is not None:
+        return None
     name, _, _ = identity.partition(" (SHA256:")
     return None if name.startswith("SHA256:") or name == "anonymous" else name
 

@@ -14,8 +14,8 @@ from ferry.cli.ports import PORTS
 from ferry.cli.table import Column, folded, table
 
 FLEET = [
-    ["web-1", "21001", "ssh", "web-1", "never seen", "-", "for good", "/etc/ferry/authorized_keys, line 2; /etc/ferry/authorized_keys, line 35"],
-    ["grafana.ops.example.com", "22080", "service:grafana", "SHA256:zgxyUnvMD..", "up", "12d ago", "until 2026-12-24", "-"],
+    ["web-1", "21001", "ssh", "web-1", "never seen", "-", "-", "for good", "/etc/ferry/authorized_keys, line 2; /etc/ferry/authorized_keys, line 35"],
+    ["grafana.ops.example.com", "22080", "service:grafana", "SHA256:zgxyUnvMD..", "up", "127.0.0.1 ::1", "12d ago", "until 2026-12-24", "-"],
 ]  # fmt: skip
 OPTIONS = 'restrict,port-forwarding,permitlisten="localhost:21033",from="192.0.2.0/24,198.51.100.0/24",expiry-time="20271231",no-pty'
 FINGERPRINT = "SHA256:zgxyUnvMDkX0Y7Qm4vJ1fXcN2mHqk8uLr5sT9bWd3eA"
@@ -42,7 +42,7 @@ def test_host_port_and_state_are_whole_in_every_width(width: int) -> None:
 def test_a_wider_terminal_tells_no_less() -> None:
     titles = [set(words_of(next(table(PORTS, FLEET, width)))) for width in range(60, 260)]
     assert all(narrow <= wide for narrow, wide in pairwise(titles))
-    assert titles[-1] == {"HOST", "PORT", "LABEL", "HOLDER", "STATE", "SINCE", "KEPT", "KEY", "FILE"}
+    assert titles[-1] == {"HOST", "PORT", "LABEL", "HOLDER", "STATE", "LISTENS", "ON", "SINCE", "KEPT", "KEY", "FILE"}
 
 
 @pytest.mark.parametrize("width", [64, 80, 120, 160])
@@ -57,6 +57,19 @@ def test_the_names_of_keys_are_whole_and_their_options_stay_readable(width: int)
     assert 'permitlisten="localhost:21033",' in shown  # no option is broken if it has room
 
 
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160, None])
+def test_the_ca_of_a_certificate_is_never_cut(width: int | None) -> None:
+    rows = [
+        [f"port {port}", "tcp", f"{key_id} (CA {ca})", "2h ago", "yes", "asked for"]
+        for port, key_id, ca in ((21000, "web-7", "zgxyUnvMD"), (21001, "a-machine-with-a-long-key-id", "qmvJ1fXcN"))
+    ]
+    _, *lines = table(NAMES, rows, width)
+    assert "web-7 (CA zgxyUnvMD)" in lines[0]
+    assert "(CA qmvJ1fXcN)" in lines[1]
+    assert ("a-machine-with-a-long-key-id " in lines[1]) is (width is None)
+    assert all(width is None or len(line) <= width for line in lines)
+
+
 def test_options_stand_below_their_row_where_they_have_no_room_beside_it() -> None:
     title, first, below, *_ = table(KEYS, MACHINES, 80)
     assert "OPTIONS" not in title
@@ -65,7 +78,7 @@ def test_options_stand_below_their_row_where_they_have_no_room_beside_it() -> No
 
 
 def test_of_a_file_and_a_line_the_line_stays() -> None:
-    _, row, _ = table(PORTS, FLEET, 120)
+    _, row, _ = table(PORTS, FLEET, 140)
     assert row.endswith("keys, line 35")
 
 

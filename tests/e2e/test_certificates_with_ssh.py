@@ -80,12 +80,34 @@ def test_a_renewed_certificate_keeps_the_port_and_takes_it_over(fleet: Fleet, li
             assert shown["identity"] == f"web-1 (certificate, serial 2, CA {fingerprint(fleet.ca)})"
             listed = ferry("ls", "--state", fleet.gateway.state, cwd=fleet.folder).out
             [line] = [line for line in listed.splitlines() if str(port) in line]
-            assert "web-1" in line.split(), listed
+            assert f"web-1 (CA {fingerprint(fleet.ca)[7:16]})" in line, listed
     other_id, other_ca = fleet.ssh(key_id="web-2"), fleet.ssh("-n", "ops", ca=fleet.of_line)
     for another in (other_id, other_ca):
         ended = another.run("-N", "-R", f"{port}:{target}")
         assert ended.code == 255
         assert f"Refused -R {port}" in ended.err
+
+
+def test_the_tables_tell_certificates_of_two_cas_with_one_key_id_apart(fleet: Fleet, lines: LineService) -> None:
+    """A key id may also look like the name of a key."""
+    key_id = "web-7 (SHA256:x)"
+    ports = [next(fleet.gateway.loopback_ports) for _ in range(2)]
+    with (
+        fleet.ssh(key_id=key_id).start("-N", "-v", "-R", f"{ports[0]}:localhost:{lines.port}") as one,
+        fleet.ssh("-n", "ops", ca=fleet.of_line, key_id=key_id).start(
+            "-N", "-v", "-R", f"{ports[1]}:localhost:{lines.port}"
+        ) as other,
+    ):
+        for child in (one, other):
+            child.error_line("remote forward success")
+        shown = [f"{key_id} (CA {fingerprint(ca)[7:16]})" for ca in (fleet.ca, fleet.of_line)]
+        for words in (("ls",), ("ls", "--connections"), ("ls", "--names"), ("ports",)):
+            listed = ferry(*words, "--state", fleet.gateway.state, cwd=fleet.folder).out
+            for port, who in zip(ports, shown, strict=True):
+                [line] = [line for line in listed.splitlines() if str(port) in line]
+                assert who in line, listed
+    assert listed.splitlines()[0].startswith("HOST")
+    assert {line.partition(" (CA")[0] for line in listed.splitlines() if "web-7" in line} == {key_id}
 
 
 def test_the_holder_of_a_certificate_is_its_key_id_and_a_plain_key_stays_itself(fleet: Fleet) -> None:

@@ -12,13 +12,13 @@ from ferry.errors import InvalidInput
 
 from .client import find_gateway, known_fields
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import age, print_json, print_table, quiet_pipe, short_identity
+from .output import CA_MARK, age, print_json, print_table, quiet_pipe, short_identity
 from .table import Column
 
 Row = list[object]
 TUNNELS: Final = (
     Column("TUNNEL", whole=True),
-    Column("IDENTITY", least=12, most=18),
+    Column("IDENTITY", least=12, most=18, keeps=CA_MARK),
     Column("OPEN"),
     Column("VISITS", right=True),
     Column("IN", right=True),
@@ -29,7 +29,7 @@ TUNNELS: Final = (
 )
 CONNECTIONS: Final = (
     Column("CONNECTION"),
-    Column("IDENTITY", least=12, most=18),
+    Column("IDENTITY", least=12, most=18, keeps=CA_MARK),
     Column("FROM", optional=True),
     Column("OPEN"),
     Column("TUNNELS", whole=True),
@@ -40,7 +40,7 @@ CONNECTIONS: Final = (
 NAMES: Final = (
     Column("NAME", whole=True),
     Column("KIND", optional=True),
-    Column("OWNER", least=12, most=18),
+    Column("OWNER", least=12, most=18, keeps=CA_MARK),
     Column("LAST USED", optional=True),
     Column("LIVE"),
     Column("GIVEN", optional=True),

@@ -20,11 +20,12 @@ from typing import Any, Final, TextIO
 
 from ferry import limits
 from ferry.amounts import span
-from ferry.names import printable
+from ferry.names import certified, printable
 
 from . import wrapping
 from .table import Column, table
 
+CA_MARK: Final = " (CA "  # between a key id and the CA of the certificate, in tables
 PROSE_WIDTH: Final = 80  # columns of sentences
 _HANG: Final = 4  # columns by which an error goes on to the right of its beginning
 _PLACE: Final = re.compile(r"^(?:ferry: )?(.+?), line [0-9]+", re.MULTILINE)
@@ -118,8 +119,12 @@ def safe(value: object) -> str:
 
 
 def short_identity(text: str) -> str:
-    """`web-1` for `web-1 (SHA256:...)` and for `web-1 (certificate, ...)`; the first characters of a bare fingerprint, which are enough to tell keys apart."""
-    name = text.partition(" (SHA256:")[0].partition(" (certificate, serial ")[0]
+    """`web-1` for `web-1 (SHA256:...)`; `web-1 (CA zgxyUnvMD)` for `web-1 (certificate, ...)`, since two CAs may write the same
+    key id; the first characters of a bare fingerprint, which are enough to tell keys apart."""
+    if (certificate := certified(text)) is not None:
+        key_id, ca = certificate
+        return f"{key_id}{CA_MARK}{ca.removeprefix('SHA256:')[:9]})"
+    name = text.partition(" (SHA256:")[0]
     return name[:16] + ".." if name.startswith("SHA256:") else name
 
 

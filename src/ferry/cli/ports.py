@@ -7,18 +7,19 @@ from typing import Any, Final
 import typer
 
 from ferry.clock import SystemClock
+from ferry.names import certified
 
 from .client import known_fields
 from .keys_door import find_door
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import age, print_json, print_table, quiet_pipe, short_identity
+from .output import CA_MARK, age, print_json, print_table, quiet_pipe, short_identity
 from .table import Column
 
 PORTS: Final = (
-    Column("HOST", most=40),
+    Column("HOST", most=40, keeps=CA_MARK),
     Column("PORT", right=True),
     Column("LABEL", least=9),
-    Column("HOLDER", optional=True, least=8, most=18),
+    Column("HOLDER", optional=True, least=8, most=18, keeps=CA_MARK),
     Column("STATE"),
     Column("LISTENS ON", optional=True),
     Column("SINCE", optional=True),
@@ -35,8 +36,8 @@ def ports(
 ) -> None:
     """Show the port table: which TCP port is whose, for what, and whether it is up.
 
-    HOST is what a session of the holder has sent as SELF_REMOTE_HOST, else the name of its key, else the comment of its
-    key, in brackets, which proves nothing. A port that a line of a
+    HOST is what a session of the holder has sent as SELF_REMOTE_HOST, else the name of its key or the key id and
+    CA of its certificate, else the comment of its key, in brackets, which proves nothing. A port that a line of a
     key file names (`permitlisten=`) is its holder's before the first connection; STATE says so if that line is refused,
     disabled, or allows no forwards. LISTENS ON has the addresses of a port that is up. The ranges of each label are those of
     `tcp.purposes`. Of a gateway that has stopped the table is read from its state folder: then no port is up.
@@ -56,6 +57,8 @@ def ports(
 def _row(one: dict[str, Any], now: float) -> list[object]:
     since = f"{age(one['since'], now)} ago" if one["since"] else "-"
     kept = "for good" if one["kept_for_good"] else f"until {one['kept_until'][:10]}" if one["kept_until"] else "-"
-    host = one["host"] or (f"({one['comment']})" if one.get("comment") else "-")
-    head = [host, one["port"], one["label"] or "-", short_identity(one["holder"])]
+    holder = short_identity(one["holder"])
+    by_certificate = certified(one["holder"]) is not None
+    host = one["host"] or (holder if by_certificate else f"({one['comment']})" if one.get("comment") else "-")
+    head = [host, one["port"], one["label"] or "-", holder]
     return [*head, one["state"], " ".join(one.get("bound", ())) or "-", since, kept, "; ".join(one["lines"]) or "-"]

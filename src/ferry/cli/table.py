@@ -3,8 +3,8 @@ are never cut. In a pipe no value is cut or broken, so that `grep` and `awk` see
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 _GAP: Final = "  "
@@ -12,6 +12,7 @@ _FOLDED: Final = 24  # the fewest columns of a value that folds
 _READABLE: Final = 48  # columns of a value that folds, beside which optional columns are shown
 _BESIDE: Final = 48  # the fewest columns of a value that may stand below its row
 _INDENT: Final = "    "  # of a value below its row
+_BEFORE: Final = 6  # columns of a value before an end that is never cut
 _CUT: Final = "…"
 _BREAKS: Final = (" ,", "/")  # a value folds behind one of the first, or else of the second, if it can
 
@@ -34,14 +35,29 @@ class Column:
     """It is cut to so many characters everywhere."""
     end: bool = False
     """Of a value that is cut the end stays: the line behind a file's name."""
+    keeps: str = ""
+    """Of a value that is cut, what stands from the last such mark on is whole: the CA behind a key id."""
 
     @property
     def folds(self) -> bool:
         return self.whole or self.below
 
+    def kept(self, text: str) -> str:
+        """The end of a value that is never cut; empty if it has none."""
+        return text[text.rfind(self.keeps) :] if self.keeps and self.keeps in text else ""
+
+    def holding(self, texts: Iterable[str]) -> Column:
+        """The column with room for the ends of these values."""
+        more = max((len(self.kept(text)) for text in texts), default=0)
+        if not more:
+            return self
+        least = None if self.least is None else max(self.least, _BEFORE + more)
+        return replace(self, least=least, most=None if self.most is None else self.most + more)
+
 
 def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int | None) -> Iterator[str]:
     """The lines, the titles first. `width`: of the terminal; None: a pipe."""
+    columns = [column.holding(row[i] for row in rows) for i, column in enumerate(columns)]
     natural = [max([len(column.title), *(len(row[i]) for row in rows)]) for i, column in enumerate(columns)]
     widths = dict(enumerate(natural)) if width is None else _fitted(columns, natural, width)
     yield _line(columns, widths, [column.title for column in columns])
@@ -80,6 +96,8 @@ def _line(columns: Sequence[Column], widths: Mapping[int, int], cells: Sequence[
 def _cut(text: str, width: int, column: Column) -> str:
     if len(text) <= width:
         return text
+    if kept := column.kept(text):
+        return f"{text[: max(0, width - len(kept) - 1)]}{_CUT}{kept}"
     return _CUT + text[len(text) - width + 1 :] if column.end else text[: width - 1] + _CUT
 
 
