@@ -30,6 +30,7 @@ OTHERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("ssh/host_visits.py", ("ssh/test_host_visits.py",)),
+    ("ssh/outbound.py", ("ssh/test_host_visits.py",)),
     ("edge/host*.py", ("edge/test_hosts.py", "ssh/test_host_visits.py")),
     ("ssh/splice.py", ("ssh/test_alias_channels.py", "ssh/test_direct_visits.py")),
     (

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
+
+INTERNAL: Final = "an error in the gateway ended this: its log says more"
+"""What a person is told of an error of ours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,9 +39,10 @@ from ferry.report import Report
 
 from .direct_open import HostAt, Reached
 from .forward_settings import ForwardsInForce
-from .host_visits import Hosts, HostVisit, HostVisitor, refusal_at
+from .host_visits import Hosts, HostVisit, refusal_at
 from .judging import Judged, judge_of
 from .open_codes import OWN_PORT, TOO_MANY_OPENS
+from .outbound import HostVisitor
 from .socket_visits import Sockets, SocketVisit
 from .splice import ReachReports, TunnelSplice
 from .wire.channel import TunnelChannel

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 import asyncssh
 
 from ferry import tasks
-from ferry.errors import InvalidInput
+from ferry.errors import INTERNAL, InvalidInput
 from ferry.names import Address, ConnectionId
 from ferry.policy.keys import command_refusal
 from ferry.protocol.habits import login_hint, no_files
@@ -425,7 +425,7 @@ class Session(asyncssh.SSHServerSession[bytes]):
         """Log the exception that is being handled, tell the person, and end this session with status 1."""
         _log.exception("a session of SSH connection %s failed", self._client.id)
         try:
-            self.complain("an error in the gateway ended this: its log says more")
+            self.complain(INTERNAL)
         finally:
             self.end(1)
 
