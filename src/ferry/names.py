@@ -81,6 +81,11 @@ class CertificateName:
     key_id: str
     serial: int
 
+    @property
+    def holder(self) -> str:
+        """The identity as rules write it. A key id alone is no name: each CA may give it."""
+        return f"{self.ca}:{self.key_id}"
+
     def __str__(self) -> str:
         """For people: `web-1 (certificate, serial 7, CA SHA256:...)`."""
         return f"{printable(self.key_id, 100)} (certificate, serial {self.serial}, CA {self.ca})"

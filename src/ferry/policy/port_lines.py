@@ -84,12 +84,17 @@ def ports_in(lines: Iterable[tuple[Fingerprint, Sequence[KeyLine]]]) -> dict[int
     return found
 
 
+def of_another(address: Address) -> str:
+    """What a client is told of an address that belongs to another identity."""
+    return f"{address} belongs to somebody else: ask for another"
+
+
 def kept_for_another(identity: Identity, address: Address, lines: Sequence[PortLine]) -> Refusal | None:
     """The refusal of a port that only lines of others name; None if no line names it, or one of `identity` does."""
     if not lines or any(line.is_of(identity) for line in lines):
         return None
     return Refusal(
-        f"{address} belongs to somebody else: ask for another",
+        of_another(address),
         code="port_kept",
         detail=f"{address} refused: permitlisten= keeps it for {lines[0].holder}",
         rule=lines[0].line.rule("permitlisten"),

@@ -11,7 +11,6 @@ sees each address that the name leads to, and the gateway connects to that very 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import Final
@@ -19,7 +18,7 @@ from typing import Final
 from ferry.errors import InvalidInput, Refusal
 from ferry.names import Endpoint, Identity, printable
 from ferry.protocol.permits import Permit
-from ferry.protocol.targets import IpAddress, parse_target_host
+from ferry.protocol.targets import IpAddress, parse_target_host, shown_host
 
 from . import sshd
 from .addresses import is_itself, special
@@ -31,7 +30,6 @@ from .sshd import UNSET, SshdOptions
 from .visits import Target, VisitPolicy
 
 _LOOPBACK: Final = IPv4Address("127.0.0.1")
-_HOST: Final = re.compile(r"[\w.:*\[\]-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,8 +192,7 @@ def explain_host(wanted: Wanted, host: Host) -> HostAnswer | Refusal:
 
 def unknown(wanted: Wanted) -> Refusal:
     """The refusal of a target that is neither a tunnel's nor named by the operator."""
-    # What is no host may be a secret that somebody has typed in its place.
-    shown = printable(wanted.text, 80) if _HOST.fullmatch(wanted.text) else f"({len(wanted.host)} bytes)"
+    shown = printable(shown_host(wanted.host), 80)
     return Refusal(
         "through this gateway you can reach your own aliases and ports only: for others ask for permitopen= in the line "
         "of your key",

@@ -49,13 +49,13 @@ class Asker(NamedTuple):
     now: float
     """Seconds since the epoch."""
     holder: str | None = None
-    """Of a certificate: the fingerprint of its CA, a colon and its key id. A key id alone is no name: each CA may give it."""
+    """Of a certificate: `CertificateName.holder`."""
 
     @classmethod
     def of(cls, identity: Identity, address: str, host: str, now: float) -> Asker:
         """An identity that has logged in from `address`."""
         certificate = identity.certificate
-        holder = None if certificate is None else f"{certificate.ca}:{certificate.key_id}"
+        holder = None if certificate is None else certificate.holder
         return cls(identity.name, identity.fingerprint, identity.anonymous, address, host, now, holder)
 
     @property

@@ -125,7 +125,7 @@ def _is_one_of(identity: Identity, patterns: str) -> bool:
     and by its key."""
     names = [identity.name or identity.fingerprint or ""]
     if (certificate := identity.certificate) is not None:
-        names.append(f"{certificate.ca}:{certificate.key_id}")
+        names.append(certificate.holder)
     return _are_meant(names, patterns)
 
 

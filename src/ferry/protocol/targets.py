@@ -16,7 +16,14 @@ from ferry.hostnames import normal
 IpAddress = IPv4Address | IPv6Address
 _NAME_CHARS: Final = 253  # RFC 1035 §2.3.4, without the final dot
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")  # RFC 1123 §2.1; DNS has names with `_` too
+_SHOWN: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)  # of a host, an address or a pattern
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")  # the last label of what inet_aton may read as an address
+
+
+def shown_host(host: bytes) -> str:
+    """A host as a client has sent it, for the log. What is no host may be a secret that somebody has typed in its place:
+    its length alone is shown."""
+    return host.decode("ascii") if _SHOWN.fullmatch(host) else f"({len(host)} bytes)"
 
 
 def parse_target_host(host: bytes) -> IpAddress | str:

@@ -19,8 +19,8 @@ from ferry.errors import InvalidInput
 from ferry.names import printable, typed_name
 
 from .socket_path import SOCKET_PORT
+from .targets import shown_host
 
-_HOST: Final = re.compile(rb"[\w.:*\[\]-]*", re.ASCII)
 _FIELD: Final = re.compile(r"\[([^\]]*)\]|([^:]*)")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
 _COUNTS: Final = {"-R": (1, 2, 3, 4), "-L": (3, 4), "-W": (2,)}
@@ -55,19 +55,15 @@ def shown_request(host: bytes, port: int) -> str:
 def kept_request(host: bytes, port: int) -> str:
     """`shown_request` for the log and for remembered refusals. It omits an invalid host, such as `user:password@name`, and
     the path of a socket."""
-    return "-R PATH" if port == SOCKET_PORT else shown_request(_kept_host(host), port)
+    return "-R PATH" if port == SOCKET_PORT else shown_request(shown_host(host).encode(), port)
 
 
 def kept_target(host: bytes, port: int) -> str:
     """The target of an open, for the log: `web-1:22`. It omits what `kept_request` omits."""
     if port == SOCKET_PORT:
         return "PATH"
-    text = _kept_host(host).decode("ascii")
+    text = shown_host(host)
     return f"[{text}]:{port}" if ":" in text and not text.startswith("[") else f"{printable(text, 80)}:{port}"
-
-
-def _kept_host(host: bytes) -> bytes:
-    return host if _HOST.fullmatch(host) else f"({len(host)} bytes)".encode()
 
 
 def parse_typed(words: Sequence[str]) -> TypedForward:

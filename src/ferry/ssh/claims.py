@@ -16,6 +16,7 @@ from ferry.errors import Refusal
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, WorkerId
 from ferry.policy.grants import Grant, Use
+from ferry.policy.port_lines import of_another
 from ferry.registry.contract import UNWRITTEN, Claimed, Lease, Registry, StoreUnavailable, Taken, TakenBy, Terms
 from ferry.registry.holders import Holders
 from ferry.report import Report
@@ -322,11 +323,6 @@ def _terms(rules: ForwardRules, *, reserve: bool, derived: bool, network: str, l
         max_per_network_day=rules.reservations_per_network,
         label=label,
     )
-
-
-def of_another(address: Address) -> str:
-    """What a client is told of an address that belongs to another identity."""
-    return f"{address} belongs to somebody else: ask for another"
 
 
 def _refusal(address: Address, taken: Taken, settings: ForwardSettings) -> Refusal:

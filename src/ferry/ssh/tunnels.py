@@ -24,12 +24,13 @@ from ferry.policy.forwards import (
     request_refusal,
 )
 from ferry.policy.grants import Grant
+from ferry.policy.port_lines import of_another
 from ferry.registry.contract import Registry
 from ferry.registry.holders import AddressHolder, Holders, Taker
 from ferry.registry.routes import Routes, Tunnel
 from ferry.report import Report
 
-from .claims import Claim, Claims, of_another
+from .claims import Claim, Claims
 from .forward_decisions import ForwardDecisions, PermittedForward
 from .forward_settings import ForwardSettings, ForwardsInForce
 from .judging import refusal_now

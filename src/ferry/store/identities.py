@@ -69,7 +69,7 @@ class IdentityStore:
     ) -> Identity:
         """The identity of a certificate's CA and key id, whatever its key (`fingerprint`) and its serial number. Call it
         only for one whose key has signed, as above."""
-        # a fingerprint has no blank, so that no key has this one
+        # A fingerprint has no blank, so that no key has this one; the database keeps this form, and not `holder`.
         credential = f"{certificate.ca} {certificate.key_id}"
         identity, name = await self._owner_of(credential, "certificate", None, now)
         return Identity(identity, name, fingerprint, certificate=certificate)
