@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from ferry.errors import Refusal
 from ferry.kinds import kind_of
 from ferry.names import Address, Identity
-from ferry.policy.allowance import Allowance
 from ferry.policy.forwards import listen_grant
 from ferry.policy.grants import Grant
 from ferry.policy.judge import Judge
 from ferry.policy.port_lines import kept_for_another, lasting_label, naming_own, ports_of, tcp_ports
 from ferry.registry.contract import Registry
 
+from .access import Allowed
 from .forward_settings import ForwardSettings
-
-
-class Asking(Protocol):
-    """A client that has asked for a forward."""
-
-    @property
-    def identity(self) -> Identity: ...
-    @property
-    def may(self) -> Allowance: ...
 
 
 def grant_of(identity: Identity, address: Address, settings: ForwardSettings, judge: Judge | None) -> Grant | Refusal:
@@ -43,7 +32,7 @@ def label_of(identity: Identity, address: Address, settings: ForwardSettings, *,
 
 
 async def naming_own_ports(
-    registry: Registry, client: Asking, address: Address, refusal: Refusal, settings: ForwardSettings
+    registry: Registry, client: Allowed, address: Address, refusal: Refusal, settings: ForwardSettings
 ) -> Refusal:
     """The refusal of a port of another, with the numbers of the asker's own ports. Raises StoreUnavailable."""
     if client.identity.anonymous or not kind_of(address.kind).is_port:
