@@ -10,7 +10,7 @@ help:
 	@echo "make fuzz     values at random for everything that reads strangers' bytes (10 minutes; scripts/fuzz --help)"
 	@echo "make bench    Ferry beside other systems: a table of medians and ratios (about 50 minutes; scripts/bench --help)"
 	@echo "make interop  SSH clients in six languages against Ferry (15 minutes, more at first; scripts/interop --help)"
-	@echo "make conformance  OpenSSH's own regression scripts against Ferry (10 minutes; scripts/conformance --help)"
+	@echo "make conformance  Ferry beside sshd: cells drawn at random, and OpenSSH's own regression scripts (12 minutes; scripts/conformance --help)"
 	@echo "make mutants  take guards out, one at a time, and see which no test notices; ONLY=ssh/tunnel (scripts/mutants --help)"
 	@echo "make docs     write the generated reference pages anew"
 	@echo "make install  as root: install to /opt/ferry, /etc/ferry, /var/lib/ferry"
