@@ -16,7 +16,7 @@ import calendar
 import difflib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -106,19 +106,7 @@ def parse_options(text: str, system: System, *, as_sshd: bool = False) -> KeyOpt
     read = _Reading(system, None if as_sshd else limits.KEY_FROM_ENTRIES)
     for name, value in split_options(text):
         _take(read, name, value)
-    return KeyOptions(
-        forwards_off=read.forwards_off,
-        permit_listen=tuple(read.permit_listen),
-        permit_open=tuple(read.permit_open),
-        origins=read.origins,
-        expires=read.expires,
-        command=read.command,
-        environment=tuple(f"{name}={value}" for name, value in read.environment.items()),
-        cert_authority=read.cert_authority,
-        principals=read.principals,
-        touch_required=read.touch_required,
-        verify_required=read.verify_required,
-    )
+    return read.made()
 
 
 def parse_options_of_key(text: str, system: System, *, as_sshd: bool = False) -> KeyOptions:
@@ -200,6 +188,18 @@ class _Reading:
     touch_required: bool = True
     verify_required: bool = False
 
+    def made(self) -> KeyOptions:
+        """The options of the whole line."""
+        grown = {
+            "permit_listen": tuple(self.permit_listen),
+            "permit_open": tuple(self.permit_open),
+            "environment": tuple(f"{name}={value}" for name, value in self.environment.items()),
+        }
+        return KeyOptions(**{name: getattr(self, name) for name in _FIELDS} | grown)
+
+
+_FIELDS: Final = tuple(each.name for each in fields(KeyOptions))
+
 
 def _take(read: _Reading, written: str, value: str | None) -> None:
     """Read the next option. Raises InvalidInput."""
@@ -261,7 +261,7 @@ def _take_environment(read: _Reading, value: str) -> None:
     name, equals, content = value.partition("=")
     if not equals or not _ENVIRONMENT_NAME.fullmatch(name):
         raise InvalidInput('it names no variable: write environment="NAME=value"')
-    if len(read.environment) > limits.KEY_ENVIRONMENT:
+    if len(read.environment) > limits.KEY_ENVIRONMENT:  # one more than the text says, as in sshd
         raise InvalidInput(f"a line may have {limits.KEY_ENVIRONMENT} of it")
     read.environment.setdefault(name, content)
 
@@ -288,7 +288,7 @@ def _first(before: object) -> None:
 
 
 def _room(permits: list[Permit]) -> None:
-    if len(permits) > limits.KEY_PERMITS:
+    if len(permits) > limits.KEY_PERMITS:  # one more than the text says, as in sshd
         raise InvalidInput(f"a line may have {limits.KEY_PERMITS} of it")
 
 
