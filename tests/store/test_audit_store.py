@@ -24,7 +24,8 @@ from ferry.report import no_report
 from ferry.store.audit import AuditLog
 from ferry.store.audit_file import AuditFile
 from ferry.store.audit_pruning import prune
-from ferry.store.audit_rows import add, all_entries, gaps_of, start_of
+from ferry.store.audit_rows import add, all_entries, entries_after, gaps_of, start_of, wanted_in
+from ferry.store.dialect import Connection
 from ferry.store.engine import Store
 from hand_clock import StandingClock
 from store.sql_steps import steps_of
@@ -89,6 +90,23 @@ async def test_records_stand_behind_the_first_one_which_names_the_installation(l
     assert [entry.record for entry in others] == [record(1), record(2)]
     assert (await proof(store)).fits
     assert await log.head() == others[-1].link
+
+
+async def test_each_field_of_a_record_has_the_column_of_its_name(store: Store) -> None:
+    columns = AuditRecord._fields
+    full = AuditRecord(*(number if name in columns[-5:] else name for number, name in enumerate(columns)))  # type: ignore[arg-type]
+
+    def stored(connection: Connection) -> list[AuditRecord]:
+        last = add(connection, [full], installation="here")
+        named = connection.execute("SELECT * FROM audit WHERE seq = ?", (last.seq,))
+        row = dict(zip((column[0] for column in named.description), named.fetchone(), strict=True))
+        assert Link(row.pop("seq"), row.pop("hash")) == last
+        (after,) = entries_after(connection, last.seq - 1, 2)
+        (wanted,) = wanted_in(connection, Wanted(identity="identity"), after=0, upto=last.seq, most=2)
+        assert after.link == wanted.link == last
+        return [AuditRecord(**row), after.record, wanted.record]
+
+    assert await store.run(stored) == [full] * 3
 
 
 async def test_two_installations_have_no_hash_in_common(log: AuditLog, store: Store, tmp_path: Path) -> None:
@@ -407,6 +425,7 @@ from ferry.clock import SystemClock, timestamp
 from ferry.protocol.audit import AuditRecord
 from ferry.report import no_report
 from ferry.store.audit import AuditLog
+from ferry.store.dialect import Connection
 from ferry.store.engine import Store
 
 async def main(folder):
