@@ -360,7 +360,7 @@ class _Asking:
             return f"no line of the key files lets it in (access.keys){self._of_cas(verdict.asker)}{unread}"
         if verdict.line is None or not verdict.line.file:
             return self._without_line(verdict)
-        where = f"{verdict.asker.fingerprint} ({verdict.line.file}, line {verdict.line.number})"
+        where = f"{verdict.asker.fingerprint} ({verdict.line.place})"
         if verdict.by_key is None:
             origins = None if verdict.asker.address else verdict.line.options.origins
             return f"{where} allows it{', for it is its own' if verdict.is_own else ''}{_only(origins)}"
@@ -387,7 +387,7 @@ class _Asking:
                 (
                     each.asker.name or "",
                     each.asker.fingerprint or "",
-                    f"{each.line.file}, line {each.line.number}" if each.line else "",
+                    each.line.place if each.line else "",
                     "(no policy file)" if each.by_policy is None else str(each.by_policy),
                 )
                 for each in allowed

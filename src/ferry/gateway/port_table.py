@@ -154,4 +154,4 @@ class PortTable:
 
 
 def _places(lines: Iterable[PortLine]) -> list[str]:
-    return [f"{one.line.file}, line {one.line.number}" for one in lines]
+    return [one.line.place for one in lines]

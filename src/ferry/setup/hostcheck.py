@@ -183,7 +183,7 @@ def _check_keys(config: Config) -> Iterator[Finding]:
                 use_dns=config.access.use_dns,
                 is_public=lambda port: any(port in ports for ports in public),
             ):
-                yield Finding(Severity.NOTE, "keys", f"{line.file}, line {line.number}: {trap}")
+                yield Finding(Severity.NOTE, "keys", f"{line.place}: {trap}")
         noted = (*_without_names(found), *_ports_on_two_lines(found.ports), *_ports_outside(config, found.ports))
         yield from (Finding(Severity.NOTE, "keys", text) for text in noted)
         if not found.rejected and not found.unclear:
@@ -223,7 +223,7 @@ def _ports_outside(config: Config, ports: Mapping[int, Sequence[PortLine]]) -> I
         line = ports[outside[0]][0].line
         more = f" (and {len(outside) - 1:,} more lines name such a port)" if len(outside) > 1 else ""
         yield (
-            f"{line.file}, line {line.number}: permitlisten= names port {outside[0]}, which nobody can have: add a range "
+            f"{line.place}: permitlisten= names port {outside[0]}, which nobody can have: add a range "
             f"with it to tcp.ranges{more}"
         )
 
@@ -234,8 +234,8 @@ def _ports_on_two_lines(ports: Mapping[int, Sequence[PortLine]]) -> Iterator[str
         for other in others:
             if other.holder != first.holder and (first.line.name is None or other.line.name != first.line.name):
                 yield (
-                    f"{other.line.file}, line {other.line.number}: permitlisten= names port {port}, and so does "
-                    f"{first.line.file}, line {first.line.number}, for another key: only the first that comes gets it"
+                    f"{other.line.place}: permitlisten= names port {port}, and so does "
+                    f"{first.line.place}, for another key: only the first that comes gets it"
                 )
 
 
