@@ -73,7 +73,7 @@ SERVEO = [
         "ssh -R 1492:localhost:1492 gw",
         1,
         err=(
-            "Refused -R 1492: port 1492 is outside …: write -R 80:localhost:1492 for a web address of your local port 1492",
+            "Refused -R 1492: port 1492 is outside …: write -R 80:localhost:PORT for a web address of your local service at PORT",
         ),
     ),
     Line(
@@ -283,7 +283,7 @@ OPENSSH = [
     Line(
         "ssh -R 8080 gw",
         1,
-        err=("Refused -R 8080: …write -R 80:localhost:8080 for a web address of your local port 8080",),
+        err=("Refused -R 8080: …write -R 80:localhost:PORT for a web address of your local service at PORT",),
     ),
     Line(
         "ssh -R NAME:80 gw",

@@ -57,6 +57,16 @@ def test_what_somebody_without_a_key_holds(modules_gateway: Gateway, person: Cal
     assert explained(ann, str(port)) == (0, f"would open port {port}")
 
 
+def test_a_socket_where_there_are_none(modules_gateway: Gateway, person: Callable[[], StockSsh]) -> None:
+    ended = person().run(words="explain -L 5432:/run/docker.sock")
+    said = " ".join(ended.out.split())
+    assert (ended.code, said.partition(".sock: ")[2]) == (
+        1, "this gateway has no Unix sockets to reach: write a host and a port, as in -L 8022:laptop:22",
+    )  # fmt: skip
+    ended = person().run(words="explain -D 1080")
+    assert "-D itself names no target: ask about one that it is to lead to, as in explain -W web-1:22" in ended.err
+
+
 def test_one_name_more_than_an_identity_may_have(modules_gateway: Gateway, person: Callable[[], StockSsh]) -> None:
     ann, one, two = person(), next(modules_gateway.loopback_ports), next(modules_gateway.loopback_ports)
     granted(ann, str(one)).close()

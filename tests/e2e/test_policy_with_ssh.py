@@ -202,7 +202,9 @@ def test_what_a_rule_allows_ends_with_it(fleet: Fleet, lines: LineService) -> No
     with fleet.ssh("web-1").start("-N", "-v", "-R", f"{port}:localhost:{lines.port}") as child:
         child.error_line("remote forward success")
         said = child.error_line("was closed").string
-        assert f"the operator's policy let you publish port {port} until {soon:%Y-%m-%d %H:%M:%S} UTC" in said
+        assert said.strip().endswith(
+            f"the operator's policy let you publish port {port} until {soon:%Y-%m-%d %H:%M:%S} UTC (rule 'fleet')"
+        )
         assert child.exit_code() == 255
 
 
@@ -212,6 +214,10 @@ def test_the_limits_of_a_rule_count_in_place_of_the_configurations(fleet: Fleet,
     with fleet.ssh("web-2").start("-v", "-R", f"{one}:{target}", "-R", f"{two}:{target}") as child:
         child.line(f"localhost:{one}")
         child.error_line("you hold 1 forward, which is the limit of rule 'fleet'")
+    fleet.change(fleet.rules(more="most.names = 1\n"))
+    three, four = fleet.ports[7:9]
+    with fleet.ssh("web-1").start("-v", "-R", f"{three}:{target}", "-R", f"{four}:{target}") as child:
+        child.error_line("which is the limit of rule 'fleet': give one back with")
 
 
 def test_staff_reach_machines_by_name_and_port_and_machines_do_not_reach_one_another(

@@ -143,6 +143,16 @@ def test_a_forward_that_cannot_open_takes_no_port_from_its_owners_other_connecti
         assert f"port {port} " in ssh.run(words="ls").out
 
 
+def test_explain_says_where_a_port_would_stay_local(use: Callable[..., int], ssh: StockSsh, lines: LineService) -> None:
+    port = use(gateway_ports="no")
+    asked = f"-R 0.0.0.0:{port}:localhost:{lines.port}"
+    explained = " ".join(ssh.run(words=f"explain -N {asked}").out.split())
+    assert explained == f"yes: {asked} would open port {port}, local, not on 0.0.0.0: GatewayPorts no"
+    with ssh.start(*asked.split()) as child:
+        child.line("the gateway ignores the address that you wrote before the port: GatewayPorts no")
+        assert listening_on(port) == {"127.0.0.1", "::1"}
+
+
 def test_no_sessions(use: Callable[..., int], ssh: StockSsh, lines: LineService) -> None:
     port = use(max_sessions=0)
     ended = ssh.run(words="ls")

@@ -44,12 +44,16 @@ from ferry.protocol.typed_forward import EXAMPLE, TypedForward, kept_request, ke
         ("-L /run/local.sock:web-1:22", False, b"web-1", 22),
         ("-W /db.sock", False, b"/db.sock", SOCKET_PORT),
         ("-W a/b:22", False, b"a/b", 22),
+        ("-N -R 22080:localhost:3000", True, b"localhost", 22080),
+        ("-fNT -v -L 8022:web-1:22", False, b"web-1", 22),
+        ("-W web-1:22 -N", False, b"web-1", 22),
     ],
 )
 def test_what_stock_ssh_asks_for(typed: str, listens: bool, host: bytes, port: int) -> None:
     found = parse_typed(typed.split())
     assert found[:3] == (listens, host, port)
-    assert str(found) == (typed if " " in typed else "-R 22080:localhost:3000")
+    asked = " ".join(word for word in typed.split() if word not in ("-N", "-fNT", "-v"))
+    assert str(found) == (asked if " " in asked else "-R 22080:localhost:3000")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +62,8 @@ def test_what_stock_ssh_asks_for(typed: str, listens: bool, host: bytes, port: i
         ("", "explain takes one forward"),
         ("22080:localhost:3000", "explain takes one forward"),
         ("-R", "explain takes one forward"),
-        ("-D 1080", "explain takes one forward"),
+        ("-D 1080", "-D itself names no target: ask about one that it is to lead to, as in explain -W web-1:22; "),
+        ("-N", "explain takes one forward"),
         ("-R 22080:localhost:3000 -R 1:a:2", "explain takes one forward"),
         ("-R a:b:c", "'a' in 'a:b:c' is no port"),
         ("-R 99999", "'99999' in '99999' is no port"),

@@ -48,6 +48,10 @@ class ListenPort(NamedTuple):
     instead: str = ""
     """Why it listens on loopback addresses only, although another one was asked for; empty if it was not."""
 
+    def kept_local(self, host: str) -> str:
+        """The same for people, with the bind address that was asked for (`ForwardRequest.host`)."""
+        return f"local, not on {host or '*'}: {self.instead}" if self.instead else ""
+
 
 class ListenSocket(NamedTuple):
     """A Unix socket that the gateway opens for one tunnel: at `root/folder/name`."""

@@ -79,7 +79,7 @@ class PortKind(TunnelKind):
         ways.append(f"-R NAME:{port}:... for a private alias")
         first = "ask for "
         if rules.serves_web and port > 1023:  # as other services are asked: -R 3000:localhost:3000
-            first = f"write -R 80:localhost:{port} for a web address of your local port {port}, or ask for "
+            first = "write -R 80:localhost:PORT for a web address of your local service at PORT, or ask for "
         elif rules.serves_web:
             ways.append("-R NAME:80:... for a web address")
         return Refusal(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from ferry.errors import InvalidInput, Refusal
 from ferry.kinds import parse_socket
 from ferry.kinds.rules import ForwardRules
-from ferry.kinds.unix_socket import SOCKET
+from ferry.kinds.unix_socket import NO_SOCKETS, SOCKET
 from ferry.names import Identity
 
 from .allowance import Allowance
 from .grants import SocketGrant, grant_socket
 from .judge import Judge
+
+_NO_SOCKETS: Final = Refusal(
+    "this gateway has no Unix sockets to reach: write a host and a port, as in -L 8022:laptop:22", code=NO_SOCKETS.code
+)
 
 
 def decide_socket(
@@ -23,7 +29,7 @@ def decide_socket(
     except InvalidInput as error:
         return Refusal.of_input(error)
     if isinstance(request, Refusal):
-        return request
+        return _NO_SOCKETS if request is NO_SOCKETS else request
     if identity.anonymous:
         return SOCKET.without_key()
     folder, _, name = (request.name or "").partition("/")

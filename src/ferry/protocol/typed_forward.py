@@ -23,6 +23,8 @@ from .targets import shown_host
 
 _FIELD: Final = re.compile(r"\[([^\]]*)\]|([^:]*)")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+_VALUELESS: Final = re.compile(r"-[46AaCfgKkMNnqsTtvXxYy]+")
+"""Options of ssh without a value, which say nothing about a forward."""
 _COUNTS: Final = {"-R": (1, 2, 3, 4), "-L": (3, 4), "-W": (2,)}
 """How many fields a forward to a host or a port has."""
 EXAMPLE: Final = "write explain -R 22080:localhost:3000, -L 8022:web-1:22, -W web-1:22 or -J web-1"
@@ -68,7 +70,13 @@ def kept_target(host: bytes, port: int) -> str:
 
 def parse_typed(words: Sequence[str]) -> TypedForward:
     """The forward of an option with its value, in one word or two. Raises InvalidInput."""
+    words = [word for word in words if not _VALUELESS.fullmatch(word)]
     option, value = words[0][:2] if words else "", "".join(words)[2:]
+    if option == "-D":
+        raise InvalidInput(
+            f"-D itself names no target: ask about one that it is to lead to, as in explain -W web-1:22; {EXAMPLE}",
+            detail="explain with -D",
+        )
     if option not in ("-R", "-L", "-W", "-J") or len(words) > 2 or not value:
         detail = f"explain with {typed_name(words[0])}" if words else "explain without a forward"
         raise InvalidInput(f"explain takes one forward, as you would type it: {EXAMPLE}", detail=detail)

@@ -17,6 +17,7 @@ from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, WorkerId
 from ferry.policy.grants import Grant, Use
 from ferry.policy.port_lines import of_another
+from ferry.policy.rules import Rule
 from ferry.registry.contract import UNWRITTEN, Claimed, Lease, Registry, StoreUnavailable, Taken, TakenBy, Terms
 from ferry.registry.holders import Holders
 from ferry.report import Report
@@ -130,7 +131,7 @@ class Claims:
         rules = settings.rules
         outcome = await self._claim(grant.address, identity, network, rules, derived=derived, label=label)
         if isinstance(outcome, Taken):
-            return _refusal(grant.address, outcome, settings)
+            return _refusal(grant.address, outcome, settings, grant.rule)
         claim = Claim(
             grant.address,
             identity,
@@ -156,7 +157,7 @@ class Claims:
             if not error.readable or not await self._is_reserved_for(identity, grant.address, settings.rules):
                 raise
             return None
-        return None if taken is None else _refusal(grant.address, taken, settings)
+        return None if taken is None else _refusal(grant.address, taken, settings, grant.rule)
 
     def enter(self, claim: Claim, events: ClaimEvents) -> None:
         """A tunnel serves the address from now on. It hears of changes of the claim by `events`."""
@@ -325,15 +326,16 @@ def _terms(rules: ForwardRules, *, reserve: bool, derived: bool, network: str, l
     )
 
 
-def _refusal(address: Address, taken: Taken, settings: ForwardSettings) -> Refusal:
-    """The refusal for the client. Only the log gets the owner's name."""
+def _refusal(address: Address, taken: Taken, settings: ForwardSettings, rule: Rule | None = None) -> Refusal:
+    """The refusal for the client. Only the log gets the owner's name. `rule` is that of the policy which has allowed it."""
     detail = f"{address} refused: {taken.reason.value}, held by {taken.owner_name or 'nobody'}"
     match taken.reason:
         case TakenBy.OVER_LIMIT:
             limit, release = settings.rules.reservations_per_identity, f"ssh {settings.urls.gateway} release"
             held = "1 name or port" if limit == 1 else f"{limit} names and ports"
+            by = f" of rule {rule.name!r}" if rule is not None and rule.names is not None else ""
             public = (
-                f"you have {held}, which is the limit: give one back with `{release} NAME`, "
+                f"you have {held}, which is the limit{by}: give one back with `{release} NAME`, "
                 f"or those without use with `{release} --unused`"
             )
             if limit == 0:

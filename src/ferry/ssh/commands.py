@@ -25,7 +25,7 @@ from ferry.registry.contract import Registry, Reservation, StoreUnavailable
 from ferry.registry.rules import kept_until
 from ferry.report import Report
 
-from .explaining import Explained
+from .explaining import Explained, WouldOpen
 from .forward_settings import ForwardsInForce
 from .notices import Notices, NoticesInForce, TunnelShown, refusal_line, store_down, who_line
 from .refusals import RefusedForward, RefusedForwards
@@ -271,11 +271,15 @@ def _explain(invocation: _Invocation, forward: TypedForward, decided: Explained)
         case Refusal(public=why, code=code):
             invocation.session.say(f"no: {asked}: {why}", **fields, message=why, code=code)
             return 1
+        case WouldOpen(grant=Grant(address=address, rule=rule), instead=instead):
+            where = kind_of(address.kind).for_people(address, invocation.notices.urls)
+            text, by = f"would open {where}{f', {instead}' if instead else ''}", _by(rule)
+            fields |= {"address": str(address), "rule": rule.name if rule else None}
+            fields |= {"instead": instead} if instead else {}
         case Grant(address=address, rule=rule):
             where = kind_of(address.kind).for_people(address, invocation.notices.urls)
-            text = f"would open {where}" if forward.listens else f"would lead to {where}"
+            text, by = f"would lead to {where}", _by(rule)
             fields |= {"address": str(address), "rule": rule.name if rule else None}
-            by = _by(rule)
         case HostAnswer(host=host, rule=rule, condition=condition):
             text, by = f"would connect to the host {host.name}, {condition}", _by(rule) or " (permitopen=)"
             fields |= {"host": host.name, "rule": rule.name if rule else None}

@@ -50,7 +50,7 @@ def refusal_now(
     answer = judge.publish(address, settings.rules)
     if not isinstance(answer, Refusal):
         return None
-    by = f" (rule {before.name!r} had allowed it)" if before else ""
+    by = f" (rule {before.name!r} had allowed it)" if before and answer.rule != str(before) else ""
     return replace(answer, public=f"{answer.public}{by}")
 
 

@@ -254,9 +254,7 @@ class SshTunnel:
     @property
     def instead(self) -> str:
         """For people: why its port listens on loopback addresses only, although its owner asked for another; empty if not."""
-        if self.port is None or not self.port.instead:
-            return ""
-        return f"local, not on {self.forward.request.host or '*'}: {self.port.instead}"
+        return "" if self.port is None else self.port.kept_local(self.forward.request.host)
 
     def moved(self, rules: ForwardRules, may: Allowance) -> Refusal | None:
         """The refusal of a public port that the operator's GatewayPorts would open elsewhere now."""
