@@ -37,7 +37,7 @@ def test_a_right_file_is_counted(file: Path) -> None:
     ran = ferry("policy", "check", file, cwd=file.parent)
     assert (ran.code, ran.out) == (0, f"{file}: 1 rule, 0 tags, 2 tests passed\n")
     ran = ferry("policy", "check", file, "--json", cwd=file.parent)
-    assert json.loads(ran.out) == {"file": str(file), "rules": 1, "tags": 0, "tests": 2, "failures": []}
+    assert json.loads(ran.out) == {"file": str(file), "rules": 1, "tags": 0, "tests": 2, "failures": [], "notes": []}
 
 
 def test_a_failing_test_is_told_with_its_line_and_the_rule(file: Path) -> None:
@@ -377,6 +377,23 @@ def test_check_config_looks_at_the_policy_file_too(ask: Asked) -> None:
     severity, text = finding()
     assert severity == "FIX"
     assert "denies 'publish 21000', and the rule 'fleet' (line 1) allows it" in text
+
+
+def test_names_that_no_key_has_are_noted(ask: Asked) -> None:
+    (ask.folder / "strange.toml").write_text(FLEET.replace('who = "ann"', 'who = "anne"'))
+    why = f"{ask.folder}/strange.toml, line 8: the rule 'staff': no key has the name anne: did you mean ann?"
+    ask.configure(
+        'mode = "keys"', 'keys = ["keys"]', 'policy = "strange.toml"', "[[sshd.match]]", 'identity = ["web-3"]'
+    )
+    code, said = ask("check")
+    assert (code, said.startswith(f"note: {why} "), said.endswith("2 rules, 0 tags, 0 tests passed")) == (0, True, True)
+    assert ask.json("check")[1]["notes"] == [why]
+    ran = ferry("check-config", "--config", "ferry.toml", "--no-dns", "--json", cwd=ask.folder)
+    noted = [each["text"] for each in json.loads(ran.out)["findings"] if each["severity"] == "note"]
+    assert why in noted
+    assert any(
+        each.startswith("sshd.match 1: identity: no key has the name web-3: did you mean web-") for each in noted
+    )
 
 
 def test_what_the_configuration_refuses_is_told_too(ask: Asked) -> None:

@@ -108,7 +108,7 @@ SISH = [
         "ssh -R 2222:localhost:22 gw",
         1,
         err=(
-            "Refused -R 2222: port 2222 is outside …: write -R 80:localhost:2222 for a web …:2222:... for a private alias",
+            "Refused -R 2222: port 2222 is outside …: write -R 80:localhost:PORT for a web …:2222:... for a private alias",
         ),
     ),
     Line("ssh -L HOME/l:NAME:80 gw", 0, out=("-L and -D reach your own aliases and ports only",)),

@@ -28,6 +28,8 @@ def is_public(port: int) -> bool:
         ('permitlisten="[::1]:30001"', "use a port of a loopback range (tcp.ranges)"),
         ('from="10.0.0.0/8,*.Example.com"', "from= has the name *.Example.com, which matches nothing: write addresses"),
         ('from="*,!evil.example.com"', "from= has the name evil.example.com"),
+        ('permitopen="any:22"', 'permitopen="any:22" names a host that is called any: write permitopen="*:22" for any host'),
+        ('permitopen="any:*"', 'write permitopen="*:*" for any host'),
         ('expiry-time="20300101Z"', "its expiry-time= has passed, on 2030-01-01 00:00:00 UTC: it lets nobody in"),
     ],
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from ferry.amounts import number
-from ferry.errors import InvalidInput
+from ferry.errors import FerryError, InvalidInput
 
 from .options import JsonOption, Output, OutputOption, source
 from .output import folded, paint, print_json, print_table, quiet_pipe, safe
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ferry.policy.rulebook import Failure, Rulebook
     from ferry.policy.rules import Asker, Rule
     from ferry.protocol.host_patterns import HostList
+    from ferry.ssh.access_lines import Found
 
 EXIT_REFUSED: Final = 1
 _CAS_SHOWN: Final = 3  # in an answer about somebody who is in no file
@@ -104,7 +106,7 @@ def policy(
     loaded = _configuration(config)
     now = SystemClock().now()
     if action is Action.CHECK:
-        _check(_book(loaded, file, needed=True), now, as_json=as_json)
+        _check(loaded, _book(loaded, file, needed=True), now, as_json=as_json)
         return
     aims = _aims(publish, reach, loaded.domain)
     asking = _Asking(loaded, _book(loaded, file, needed=False), aims, _address(from_address), now, user)
@@ -143,6 +145,16 @@ def _book(config: Config, file: Path | None, *, needed: bool) -> Rulebook | None
     return None
 
 
+def _access_of(config: Config) -> Found:
+    """What the key files say. Raises StartupError if one is missing. The list of revoked keys may be unreadable."""
+    from ferry.ssh.access_lines import read_listed
+    from ferry.ssh.key_files import check_there, listing_of
+
+    paths = config.access_paths
+    check_there(replace(paths, revoked=None))
+    return read_listed(paths, listing_of(paths))
+
+
 def _aims(publish: str | None, reach: str | None, domain: str) -> list[Aim]:
     from ferry.hostnames import Domain, normal
     from ferry.policy.aims import is_path, parse_publish, parse_reach
@@ -167,15 +179,22 @@ def _address(text: str | None) -> str:
 # --- check
 
 
-def _check(book: Rulebook | None, now: float, *, as_json: bool) -> None:
+def _check(config: Config, book: Rulebook | None, now: float, *, as_json: bool) -> None:
+    from ferry.policy.rule_traps import traps_of_rules
     from ferry.policy.rulebook import failures
 
     assert book is not None
     failed = failures(book, now)
+    names = None
+    with suppress(FerryError):  # a file of rules can be checked where the files of keys are not
+        names = None if config.access.mode == "anyone" else _access_of(config).names
+    notes = list(traps_of_rules(book, now=now, names=names))
     with quiet_pipe():
         if as_json:
-            print_json(_checked(book, failed))
+            print_json({**_checked(book, failed), "notes": notes})
         else:
+            for note in notes:
+                typer.echo(folded(f"note: {safe(note)}", later=_INDENT))
             _print_checked(book, failed)
     if failed:
         raise typer.Exit(EXIT_REFUSED)
@@ -220,8 +239,6 @@ class _Asking:
     ) -> None:
         from ferry.gateway.wiring import rules_of, sshd_rules_of
         from ferry.policy.explained import Settings
-        from ferry.ssh.access_lines import read_listed
-        from ferry.ssh.key_files import check_there, listing_of
 
         self._book = book if book is None or address else book.from_anywhere()
         self._origins = {} if book is None or address else {rule.name: rule.origins for rule in book.rules}
@@ -230,9 +247,7 @@ class _Asking:
         self._address = address
         self._now = now
         self._any_key = config.access.mode == "anyone"
-        paths = config.access_paths
-        check_there(replace(paths, revoked=None))
-        self._access = read_listed(paths, listing_of(paths))
+        self._access = _access_of(config)
         self._keys = self._access.lines
         self._settings = Settings(
             self._book,

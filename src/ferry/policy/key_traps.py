@@ -42,6 +42,10 @@ def traps_of(line: KeyLine, *, now: float, use_dns: bool, is_public: Callable[[i
                 f'permitlisten="{permit}" allows {typed} alone, for ssh asks for localhost where no host is typed: write '
                 f'permitlisten="localhost:{permit.port}"'
             )
+    for permit in options.permit_open:
+        if permit.host == "any":
+            port = "*" if permit.port is None else permit.port
+            yield f'permitopen="{permit}" names a host that is called any: write permitopen="*:{port}" for any host'
     if options.origins is not None and not use_dns and (names := options.origins.names):
         shown = printable(names[0], 80)
         yield f"from= has the name {shown}, which matches nothing: write addresses, or access.use_dns = true"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from ferry.names import Endpoint, Fingerprint
 from ferry.policy.key_traps import traps_of
 from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import PortLine
+from ferry.policy.rule_traps import names_of_nobody, traps_of_rules
 from ferry.protocol.authorized_keys import name_of_file
 from ferry.protocol.key_paths import Role
 from ferry.ssh.access_lines import Found, read_access
@@ -81,6 +83,7 @@ def check_host(config: Config, *, running: Running) -> list[Finding]:
         *_check_audit(config.audit.file),
         *_check_keys(config),
         *_check_policy(config),
+        *_check_matches(config),
         *_check_host_certificates(config.state),
         *_check_certificates(config.https.certificates),
         *check_https(config),
@@ -114,6 +117,7 @@ def _check_ports(config: Config, *, running: Running) -> Iterator[Finding]:
         yield from others
 
 
+_TRAPS_SHOWN: Final = 20  # of a policy
 _PERHAPS_OURS: Final = "perhaps this gateway itself, whose state folder you cannot look into: run this with sudo"
 
 
@@ -144,6 +148,26 @@ def _check_policy(config: Config) -> Iterator[Finding]:
     if book is not None:
         counts = f"{number(len(book.rules), 'rule')}, {number(len(book.policy.examples), 'test')} passed"
         yield Finding(Severity.OK, "policy", f"{book.file}: {counts}")
+        traps = traps_of_rules(book, now=SystemClock().now(), names=_names(config))
+        yield from (Finding(Severity.NOTE, "policy", text) for text in islice(traps, _TRAPS_SHOWN))
+
+
+def _check_matches(config: Config) -> Iterator[Finding]:
+    names = _names(config)
+    for block, match in enumerate(config.sshd.match, 1):
+        meant = [word.removeprefix("!") for word in match.identity if not word.removeprefix("!").startswith("SHA256:")]
+        if names is not None and (unknown := names_of_nobody(meant, names)):
+            yield Finding(Severity.NOTE, "sshd", f"sshd.match {block}: identity: {unknown}")
+
+
+def _names(config: Config) -> frozenset[str] | None:
+    """The names of all keys in the files; None where every key may log in, or where they cannot be read."""
+    if config.access.mode == "anyone":
+        return None
+    try:
+        return read_access(config.access_paths).names
+    except FerryError:
+        return None  # `_check_keys` tells it
 
 
 def _check_audit(file: Path | None) -> Iterator[Finding]:

@@ -101,6 +101,13 @@ class Found:
         )
 
     @property
+    def names(self) -> frozenset[str]:
+        """The names of all keys, of those whose lines let nobody in too."""
+        of_keys = (line.name for lines in self.lines.values() for line in lines)
+        of_shut = (each.line.name for lines in self.shut.values() for each in lines)
+        return frozenset(name for name in (*of_keys, *of_shut) if name is not None)
+
+    @property
     def problem(self) -> str:
         """Why nobody, or not everybody, may log in: a file that cannot be read; empty if there is none."""
         if self.unreadable:
