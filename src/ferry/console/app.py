@@ -12,7 +12,8 @@ from fastapi.responses import StreamingResponse
 from starlette.requests import Request
 
 from ferry import __version__, limits
-from ferry.names import Address, ConnectionId, IdentityId, Kind, TunnelId, printable
+from ferry.kinds import kind_of
+from ferry.names import Address, ConnectionId, IdentityId, TunnelId, printable
 from ferry.observe.events import Event, EventRing, Subscription
 
 from .acts import Acts
@@ -173,7 +174,7 @@ def _closing(state: ConsoleState) -> APIRouter:
         if not await state.free(Address.from_key(name.key), IdentityId(name.owner)):
             raise NotFound(f"{name.address} was freed a moment ago", "")
         address = Address.from_key(name.key)
-        rows = await state.ports() if address.kind is Kind.TCP else []
+        rows = await state.ports() if kind_of(address.kind).is_port else []
         lines = [line for row in rows if row.port == address.port and row.kept_for_good for line in row.lines]
         return Closed(
             what="name", id=name.key, address=name.address, identity=name.owner_name, live=name.live, lines=lines
