@@ -33,3 +33,26 @@ def test_a_file_that_has_become_too_large_meanwhile_is_not_read(tmp_path: Path) 
     with pytest.raises(FerryError, match="/keys is larger than 4 MiB, so none of its keys counts"):
         rewrite(tmp_path / "keys", lambda _text: "")
     assert (tmp_path / "keys").stat().st_size == MOST + 1
+
+
+def test_a_name_in_the_file_of_a_login_name_is_a_mistake_and_elsewhere_it_is_none(tmp_path: Path) -> None:
+    (tmp_path / "k").mkdir()
+    (tmp_path / "k" / "ann").write_text(f"{KEY} name=bob\n{KEY}\n")
+    for path, wrong in (("k/%u", [1]), ("k/ann", [])):
+        mistakes: list[Mistaken] = []
+        found = lines_in([tmp_path / path], mistakes)
+        assert [line.number for line in mistakes] == wrong
+        assert [line.number for line in found] == [number for number in (1, 2) if number not in wrong]
+
+
+def test_a_file_is_made_if_that_is_wanted_and_no_link_is_followed(tmp_path: Path) -> None:
+    file, link = tmp_path / "keys", tmp_path / "link"
+    with pytest.raises(FerryError, match="/keys cannot be written: No such file"):
+        rewrite(file, lambda text: text + KEY)
+    rewrite(file, lambda text: text + KEY, make=True)
+    link.symlink_to(file)
+    with pytest.raises(FerryError, match="/link is a symbolic link: write the file itself into"):
+        rewrite(link, lambda _text: "")
+    with pytest.raises(FerryError, match="/keys would be larger than 4 MiB, so that none of its keys counts"):
+        rewrite(file, lambda text: text + "#" * MOST)
+    assert file.read_text() == KEY

@@ -207,6 +207,7 @@ def test_without_a_policy_file_the_line_of_the_key_decides_and_others_tunnels_ar
         'permitopen= does not name the host db.example.com:5432: write permitopen="db.example.com:5432" in the line'
         in said
     )
+    assert ask("who-can", "--reach", "db.example.com:5432") == (1, "nobody may reach the host db.example.com:5432")
     assert "no policy file is named" in ask("check")[1]
 
 
@@ -336,6 +337,7 @@ def test_where_every_key_may_log_in_the_rules_are_listed(ask: Asked) -> None:
     code, found = ask.json("who-can", "--publish", "web-7:22")
     assert (code, found["allowed"], [rule["who"] for rule in found["rules"]]) == (0, [], ["web-*"])
     assert "every key may log in" in ask("explain", "--who", "web-7", "--publish", "web-7:22")[1]
+    assert ask("who-can", "--publish", "22") == (1, "nobody may publish port 22")
     ask.configure('mode = "anyone"')
     assert ask("who-can", "--publish", "22080")[1].startswith("everybody: any key may log in")
     code, said = ask("who-can", "--reach", "localhost:22080")

@@ -56,6 +56,13 @@ def test_a_policy_file_that_is_not_in_force_is_told() -> None:
         assert f"  policy      /p.toml, 2 rules{told}" in describe(document, 80)
 
 
+def test_a_gateway_of_an_earlier_version_tells_less() -> None:
+    document = SmallGateway().status().model_dump()
+    assert describe({name: document[name] for name in document if name not in ("access", "config", "policy")}, 80) == (
+        describe(document, 80)
+    )
+
+
 async def test_json_is_one_document(tmp_path: Path) -> None:
     folder = tmp_path / "state"
     async with running(folder):
