@@ -10,9 +10,36 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 _FLAGS: Final = os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+class FileStamp(NamedTuple):
+    """The attributes of a file that change with its content. A program can set the time of modification, or put another
+    file in its place, so the device, the inode and the time of change (ctime) are here too.
+
+    A program may be writing a file that has changed. So key files and certificates count if their stamps are the same
+    before and after the reading, and the policy file if its stamp is the same in two looks."""
+
+    device: int
+    inode: int
+    mtime_ns: int
+    ctime_ns: int
+    size: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Self:
+        """Of the file that stat(2) has looked at."""
+        return cls(status.st_dev, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+
+    @classmethod
+    def at(cls, path: Path) -> Self | None:
+        """Of the file at `path` now; None if it cannot be looked at. Blocks."""
+        try:
+            return cls.of(path.stat())
+        except OSError:
+            return None
 
 
 class NotAFile(OSError):

@@ -5,33 +5,12 @@ A file with a mistake, or with a test that fails, changes nothing: the policy th
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import NamedTuple
-
 from ferry.clock import Clock
 from ferry.config.model import Config
 from ferry.errors import InvalidInput
 from ferry.policy.rulebook import Rulebook
+from ferry.regular_files import FileStamp
 from ferry.report import Report
-
-
-class _Stamp(NamedTuple):
-    """The attributes of a file that change with its content."""
-
-    device: int
-    inode: int
-    mtime_ns: int
-    ctime_ns: int
-    size: int
-
-
-def _stamp_of(path: Path | None) -> _Stamp | None:
-    """None if there is no file."""
-    try:
-        of = None if path is None else path.stat()
-    except OSError:
-        return None
-    return None if of is None else _Stamp(of.st_dev, of.st_ino, of.st_mtime_ns, of.st_ctime_ns, of.st_size)
 
 
 class PolicyFile:
@@ -40,11 +19,11 @@ class PolicyFile:
     def __init__(self, clock: Clock, report: Report) -> None:
         self._clock = clock
         self._report = report
-        self._read: _Stamp | None = None
+        self._read: FileStamp | None = None
         """The file that was read last and was right."""
-        self._tried: _Stamp | None = None
+        self._tried: FileStamp | None = None
         """The file that is in force, or was refused."""
-        self._before: _Stamp | None = None
+        self._before: FileStamp | None = None
         """The file at the last look."""
         self.error = ""
         """Why the file as it is now is not in force; empty if it is."""
@@ -56,7 +35,7 @@ class PolicyFile:
             return None
         from ferry.config.policy_file import load_policy  # 0.3 MB, which a gateway without a policy saves
 
-        stamp = _stamp_of(config.access.policy)  # before the reading, so that a later change is seen
+        stamp = FileStamp.at(config.access.policy)  # before the reading, so that a later change is seen
         book = load_policy(config, self._clock.now())
         self._read = stamp
         return book
@@ -65,7 +44,7 @@ class PolicyFile:
         """Read the file if it has changed and is the same in two looks: a program may still be writing it. None if there is
         nothing new. Blocks."""
         path = config.access.policy
-        stamp, before = _stamp_of(path), self._before
+        stamp, before = None if path is None else FileStamp.at(path), self._before
         self._before = stamp
         if path is None or stamp == self._tried or stamp != before:
             return None

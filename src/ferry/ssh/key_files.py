@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from ferry.errors import StartupError
 from ferry.protocol.authorized_keys import SEVERAL_KEYS, name_of_file
 from ferry.protocol.key_paths import AccessPaths, KeyPath, Role
+from ferry.regular_files import FileStamp
 
 from .strict_modes import Writers, writers_beside
 
@@ -33,16 +34,11 @@ def check_there(paths: AccessPaths) -> None:
 
 
 class Stamp(NamedTuple):
-    """The attributes of a file that change with its content. A program can set the time of modification, or put another
-    file in its place, so the device, the inode and the time of change (ctime) are here too."""
+    """A file as it was at one look: other stamps mean that it has to be read again."""
 
     role: Role
     path: Path
-    device: int
-    inode: int
-    mtime_ns: int
-    ctime_ns: int
-    size: int
+    file: FileStamp
     name: str | None
     """The file's own, if it is in a folder of keys (`name_for`)."""
     user: str | None
@@ -165,9 +161,6 @@ def _look_at(file: _File, listing: Listing, writers: Writers | None) -> None:
         if rejected not in listing.rejected[-1:]:  # a folder once, not for each of its files
             listing.rejected.append(rejected)
     elif stat.S_ISREG(of.st_mode):
-        times = (of.st_mtime_ns, of.st_ctime_ns)
-        listing.stamps.append(
-            Stamp(file.role, file.path, of.st_dev, of.st_ino, *times, of.st_size, file.name, file.user)
-        )
+        listing.stamps.append(Stamp(file.role, file.path, FileStamp.of(of), file.name, file.user))
     else:
         listing.rejected.append(whole(file.path, NOT_A_FILE))

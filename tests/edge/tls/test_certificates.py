@@ -325,6 +325,23 @@ def test_a_pair_that_changes_while_it_is_read_is_read_again(world: World, monkey
     assert reads == [{"a.localhost"}, {"b.localhost"}]
 
 
+def test_a_pair_with_the_times_and_the_size_of_the_old_one_is_read(world: World) -> None:
+    """A tool that keeps times (`cp -p`, `rsync -t`) may write into the same files."""
+    world.put("one", "a.example.com")
+    world.put("two", "b.example.com")
+    files = [(world.folder / f"one.{end}", world.folder / f"two.{end}") for end in ("crt", "key")]
+    size = max(file.stat().st_size for each in files for file in each)
+    for file in (file for each in files for file in each):
+        file.write_text(file.read_text().ljust(size, "\n"))
+        os.utime(file, ns=(0, 0))
+    folder = CertificateFolder(world.folder, clock=SystemClock())
+    assert len(folder.read(first=True).loaded) == 2
+    for old, new in files:
+        old.write_text(new.read_text())
+        os.utime(old, ns=(0, 0))
+    assert [read.names for read in folder.read().loaded] == [{"b.example.com"}]
+
+
 def test_other_files_are_no_pairs(world: World) -> None:
     """What copying programs have in progress, and what people keep beside it."""
     world.put("a", "a.localhost")

@@ -7,6 +7,7 @@ before; while the new pair is broken, it keeps the old one.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import InvalidInput
 from ferry.hostnames import normal
-from ferry.regular_files import read_regular
+from ferry.regular_files import FileStamp, read_regular
 
 from .context import context_with
 from .local_ca import Certificate
@@ -34,7 +35,7 @@ class Pair:
     key: Path
 
 
-Stamp = tuple[tuple[int, int, int], ...]  # of both files: modification time in ns, size, inode; zeros if missing
+Stamp = tuple[FileStamp | None, ...]  # of both files; None for a missing one
 
 
 @dataclass(slots=True)
@@ -48,6 +49,8 @@ class _Known:
     expired: bool = False
     """The pair was reported as expired. It may become valid again, if our clock was ahead and is corrected."""
     loaded: Certificate | None = None
+    content: bytes = b""
+    """The digest of the files of `loaded`; empty if others were reported as unusable since."""
     missing: bool = False
     """The last look did not find it."""
 
@@ -124,16 +127,21 @@ class CertificateFolder:
         reported = unchanged and known.expired
         known.stamp, known.settled, known.expired = stamp, False, False
         try:
+            content = _content(pair)
             certificate = load_pair(pair, now=self._clock.now())
             if _stamp(pair) != stamp:
                 return  # a tool is writing it: the next look reads it again
         except (InvalidInput, OSError) as error:
             if unchanged or not patient:
                 known.settled, known.expired = True, isinstance(error, Expired)
+                known.content = b""  # so that it is reported when they are right again
                 if not reported:
                     reading.rejected.append((pair.certificate, _text(error)))
             return
-        known.loaded, known.settled = certificate, True
+        known.settled = True
+        if known.loaded is not None and content == known.content:  # it was away for a moment, or has other permissions
+            return
+        known.loaded, known.content = certificate, content
         reading.changed = True
         reading.loaded.append(certificate)
 
@@ -176,15 +184,14 @@ def _pair_at(entry: Path) -> Pair | None:
     return Pair(chain, entry / "privkey.pem") if there else None
 
 
+def _content(pair: Pair) -> bytes:
+    """A digest of both files. Raises OSError."""
+    texts = (read_regular(path, limits.CERTIFICATE_BYTES + 1) for path in (pair.certificate, pair.key))
+    return hashlib.sha256(b"\0".join(texts)).digest()
+
+
 def _stamp(pair: Pair) -> Stamp:
-    stamps = []
-    for path in (pair.certificate, pair.key):
-        try:
-            stat = path.stat()
-            stamps.append((stat.st_mtime_ns, stat.st_size, stat.st_ino))
-        except OSError:
-            stamps.append((0, 0, 0))
-    return tuple(stamps)
+    return FileStamp.at(pair.certificate), FileStamp.at(pair.key)
 
 
 def _text(error: InvalidInput | OSError) -> str:
