@@ -207,7 +207,7 @@ def test_without_a_policy_file_the_line_of_the_key_decides_and_others_tunnels_ar
         'permitopen= does not name the host db.example.com:5432: write permitopen="db.example.com:5432" in the line'
         in said
     )
-    assert ask("who-can", "--reach", "db.example.com:5432") == (1, "nobody may reach the host db.example.com:5432")
+    assert ask("who-can", "--publish", "22") == (1, "nobody may publish port 22")
     assert "no policy file is named" in ask("check")[1]
 
 
