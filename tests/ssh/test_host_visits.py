@@ -347,8 +347,12 @@ async def test_a_client_that_leaves_while_a_host_is_asked_ends_the_asking(
             made.allow("*:*")
         else:
             made.client.connection.abort()
-        with pytest.raises(asyncssh.ChannelOpenError):
+        with pytest.raises(asyncssh.ChannelOpenError) as failed:
             await opening
+        if leaves == "right":
+            assert failed.value.reason == "the rules no longer allow it"
+            [told] = made.inside.said("reach.refused")
+            assert (told["asked"], told["code"]) == (targets[0], "not_yours")
         await waiting.ended.wait()
         await until(lambda: not made.here.direct)
         waiting.join(stream)  # it has answered in that very turn

@@ -25,7 +25,7 @@ from ferry.visits import Visit
 
 from .commands import Commands
 from .direct import DirectChannels
-from .direct_open import DirectOpen
+from .direct_open import DirectOpen, HostAt
 from .explaining import Explained, Explainer
 from .forward_requests import ForwardRequests
 from .holding import Holding
@@ -332,7 +332,11 @@ class Client:
         """Cut the channels through the gateway that are not allowed any more."""
         for channel, reached in list(self.direct.items()):
             if (refusal := self._server.direct.refusal_now(self, reached)) is not None:
-                self.open_refused(reached.host, reached.port, refusal.public)
+                asked = isinstance(reached.target, HostAt) and reached.target.found is None
+                if asked:  # no other record is made of what was not there yet
+                    self.open_denied(reached.host, reached.port, refusal)
+                else:
+                    self.open_refused(reached.host, reached.port, refusal.public)
                 channel.cut(NoLongerAllowed())
 
     async def explain(self, forward: TypedForward) -> Explained:

@@ -29,6 +29,7 @@ from asyncssh.constants import (
     MSG_CHANNEL_OPEN_CONFIRMATION,
     MSG_CHANNEL_REQUEST,
     MSG_CHANNEL_WINDOW_ADJUST,
+    OPEN_ADMINISTRATIVELY_PROHIBITED,
     OPEN_CONNECT_FAILED,
 )
 from asyncssh.misc import ChannelOpenError, ProtocolError
@@ -199,11 +200,13 @@ class TunnelChannel:
             self._tell(sink.stream_refused, failure)
 
     def cut(self, error: Exception) -> None:
-        """Close both directions now and tell the sink: the tunnel ends."""
-        if self.state in _UNOPENED:
+        """Close both directions now and tell the sink: the tunnel ends, or what the peer has asked for is not allowed any
+        more. A peer whose open is not answered yet gets `error` as the answer."""
+        if self.state in (_NEW, _OPENING):
             self.refuse(OpenFailure.GONE)
             return
         sink = self._sink
+        self.reject(ChannelOpenError(OPEN_ADMINISTRATIVELY_PROHIBITED, str(error)))
         self.abort()
         if sink is not None:
             self._tell(sink.stream_lost, error)
