@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -21,6 +22,11 @@ _REPLY: Final = re.compile(r"remote forward (success|failure) for: listen ")
 _ALLOCATED: Final = re.compile(r"Allocated port (\d+) for remote forward")
 _FAILED: Final = re.compile(r"open failed: ([\w ]+)")
 _STARTED: Final = "Entering interactive session"
+_CAME: Final = re.compile(r"Connection to port (\d+) forwarding to")
+STREAMS, SESSION = "-W", "session"
+_SENT: Final = bytes(range(256)) * 500
+CAME: Final = hashlib.sha256(_SENT).hexdigest().encode()
+"""What comes through a forward whose other end has all that was sent."""
 _HTTP: Final = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
@@ -35,8 +41,8 @@ class Outcome:
     """Of each -R the addresses on which its port listens; None: refused."""
     got: dict[str, bytes] = field(default_factory=dict)
     """What came through each forward, for -R with the address."""
-    failures: tuple[str, ...] = ()
-    """What ssh says of connections that were not opened, sorted."""
+    failures: dict[str, str] = field(default_factory=dict)
+    """Of each -L, -D and -W, and of the session (SESSION), what ssh says if it was not opened."""
 
 
 def ask(ssh: StockSsh, cell: Cell, place: Place, *, patience: float) -> Outcome:
@@ -53,7 +59,7 @@ def ask(ssh: StockSsh, cell: Cell, place: Place, *, patience: float) -> Outcome:
     ) as child:
         outcome = _Asked(child, cell, place, patience).outcome()
     if not (cell.exits and outcome.ends == BY_SSH):  # else ssh may end before it hears of a session's failure
-        outcome.failures = _failures(child.err.text)
+        outcome.failures = _failures(child.err.lines, cell, place)
     deadline = time.monotonic() + SECONDS
     while any(listening_on(port) for port in place.ports):  # the server closes them when it sees that ssh is gone
         assert time.monotonic() < deadline, f"a port of {list(place.ports)} still listens: {cell}"
@@ -67,17 +73,30 @@ def _standard_streams(ssh: StockSsh, command: list[str], place: Place) -> Outcom
         capture_output=True, timeout=SECONDS, check=False,
     )  # fmt: skip
     said = done.stderr.decode("utf-8", "replace")
+    failed = _FAILED.search(said)
     if "Permission denied" in said:
         return Outcome(logs_in=False, ends=done.returncode)
-    return Outcome(ends=done.returncode, got={"-W": _body(done.stdout)}, failures=_failures(said))
+    return Outcome(
+        ends=done.returncode,
+        got={STREAMS: _body(done.stdout)},
+        failures={STREAMS: failed[1]} if failed else {},
+    )
 
 
 def _body(answer: bytes) -> bytes:
     return answer.partition(b"\r\n\r\n")[2]
 
 
-def _failures(said: str) -> tuple[str, ...]:
-    return tuple(sorted(_FAILED.findall(said)))
+def _failures(lines: Sequence[str], cell: Cell, place: Place) -> dict[str, str]:
+    """Visitors come one after another: a failure is that of the last one."""
+    shown = {place.fill(each.listen).rpartition(":")[2]: each.shown for each in cell.requests if each.flag != "-R"}
+    found, visited = dict[str, str](), SESSION
+    for line in lines:
+        if came := _CAME.search(line):
+            visited = shown[came[1]]
+        if failed := _FAILED.search(line):
+            found[visited] = failed[1]
+    return found
 
 
 class _Asked:
@@ -165,10 +184,15 @@ class _Asked:
 
 
 def _fetched(host: str, version: str, proxy: str) -> bytes:
-    """What curl gets; nothing if it fails."""
+    """The service's SHA-256 of what curl sends; nothing if it fails."""
     proxied = ["--proxy", f"{version}://{proxy}"] if version else []
     family = [] if "[" in host + proxy else ["-4"]  # that of `localhost`, where curl looks it up
-    command = ["curl", "-q", "-s", *family, "--noproxy", "", "--max-time", str(SECONDS), *proxied, f"http://{host}/"]
-    return subprocess.run(
-        command, env=clean_environment(), capture_output=True, timeout=2 * SECONDS, check=False
-    ).stdout
+    sends = ["-X", "PUT", "--data-binary", "@-"]
+    command = [
+        *("curl", "-q", "-s", *family, "--noproxy", "", "--max-time", str(SECONDS), *proxied, *sends),
+        f"http://{host}/",
+    ]
+    done = subprocess.run(
+        command, env=clean_environment(), input=_SENT, capture_output=True, timeout=2 * SECONDS, check=False
+    )
+    return done.stdout

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from .asking import BY_SSH, Outcome
+from .asking import BY_SSH, SESSION, Outcome
 from .drawing import Cell, Request
 
 REFUSED_COMMAND: Final = 1
 _FAILED: Final = "connect failed"
+_SHORTAGE: Final = "resource shortage"
 _LOOPBACK: Final = ("127.", "::1")
-_OF_LOCALHOST: Final = ("127.0.0.1", "0.0.0.0", "::1", "::")
+_OWN: Final = ("localhost", "127.0.0.1", "[::1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +50,9 @@ def _runs_no_command(cell: Cell, real: Outcome) -> Outcome:
     return replace(real, ends=REFUSED_COMMAND) if given and ran else real
 
 
-def _names_a_bound(cell: Cell, real: Outcome) -> Outcome:
-    if not cell.session or real.ends != BY_SSH or not real.failures:
-        return real
-    return replace(real, failures=("resource shortage",))
+def _names_a_bound(_: Cell, real: Outcome) -> Outcome:
+    failures = {name: _SHORTAGE if name == SESSION else word for name, word in real.failures.items()}
+    return replace(real, failures=failures)
 
 
 def _is_open(request: Request, real: Outcome) -> bool:
@@ -68,30 +69,31 @@ def _closes_open_proxies(cell: Cell, real: Outcome) -> Outcome:
     if not shown >= {name for name, addresses in real.bound.items() if addresses}:
         ports = {request.listen.rpartition(":")[2] for request in closed}
         visitors = [each for each in cell.requests if each.flag != "-R" and each.to.rpartition(":")[2] in ports]
-        failures = sorted((*real.failures, *(_FAILED for _ in visitors)))
-        return replace(real, got=got, failures=tuple(failures))
+        failures = {**{each.shown: _FAILED for each in visitors}, **real.failures}
+        return replace(real, got=got, failures=failures)
     # Nothing is left of the connection, which ends.
     visited = {name: body for name, body in got.items() if name.startswith("-R")}
-    return replace(real, ends=BY_SSH, got=visited, failures=())
+    return replace(real, ends=BY_SSH, got=visited, failures={})
 
 
-def _localhost_is_the_tunnel(cell: Cell, real: Outcome) -> Outcome:
-    got, failures = dict(real.got), list(real.failures)
-    for request in cell.requests:
-        if request.flag not in ("-L", "-D") or request.shown not in real.got:
+def _leads_to_tunnels(cell: Cell, real: Outcome) -> Outcome:
+    got, failures = dict(real.got), dict(real.failures)
+    for visitor, tunnel in itertools.product(cell.requests, cell.requests):
+        host, _, port = visitor.to.rpartition(":")
+        addresses = real.bound.get(tunnel.shown)
+        if not addresses or tunnel.listen.rpartition(":")[2] != port or _is_open(tunnel, real):
             continue
-        for tunnel in cell.requests:
-            host, _, port = request.to.rpartition(":")
-            addresses = real.bound.get(tunnel.shown) if tunnel.listen.rpartition(":")[2] == port else None
-            if not addresses or host != "localhost":
-                continue
-            served = "{closed}" not in tunnel.to
-            if set(addresses) & set(_OF_LOCALHOST):
-                failures += [] if served else [_FAILED]  # sshd connects to its own listener before it asks the client
-            elif served:
-                got[request.shown] = real.got[f"{tunnel.shown} at {addresses[0]}"]
-                failures.remove(_FAILED)
-    return replace(real, got=got, failures=tuple(sorted(failures)))
+        if host not in _OWN or visitor.flag == "-R" or (visitor.proxy == "socks4" and host == "[::1]"):
+            continue  # curl knows that SOCKS 4 has no IPv6
+        failure = real.failures.get(visitor.shown)
+        if failure not in (None, _FAILED) or visitor.shown not in real.got:
+            continue
+        if "{closed}" in tunnel.to:
+            failures[visitor.shown] = _FAILED  # sshd connects to its own listener, before it asks the client
+        elif failure == _FAILED:
+            got[visitor.shown] = b"" if tunnel.proxy else real.got[f"{tunnel.shown} at {addresses[0]}"]
+            failures.pop(visitor.shown)
+    return replace(real, got=got, failures=failures)
 
 
 WANTED: Final = (
@@ -101,5 +103,5 @@ WANTED: Final = (
     Difference("runs no command", '`command="…"`', _runs_no_command),
     Difference("names a bound", "a session above `MaxSessions`", _names_a_bound),
     Difference("closes open proxies", "`-R 22081` (a SOCKS proxy of ssh) on a port that is open to the network", _closes_open_proxies),
-    Difference("localhost is the tunnel", "`-L`, `-D` or `-W` to `localhost:PORT`, where a tunnel has the port", _localhost_is_the_tunnel),
+    Difference("leads to tunnels", "`-L`, `-D` or `-W` to `localhost`, `127.0.0.1` or `[::1]`, where a tunnel has the port", _leads_to_tunnels),
 )  # fmt: skip

@@ -125,7 +125,10 @@ def _without_one(parts: tuple[_Part, ...]) -> Iterator[tuple[_Part, ...]]:
 
 # --- what cells are drawn from
 
-CRITERIA: Final = ("", "", "User {user}", "User *,!{user}", "User nobody", "User no*,{user}")
+CRITERIA: Final = (
+    "", "", "", "User {user}", "User {user}", "User *,!{user}", "User nobody", "User no*,{user}", "LocalAddress 127.0.0.0/8",
+    "LocalAddress 192.0.2.1", "LocalPort 1", "User {user} LocalAddress 127.0.0.1,::1",
+)  # fmt: skip
 KEYWORDS: Final = (
     ("AllowTcpForwarding", ("yes", "yes", "all", "all", "no", "local", "remote")),
     ("GatewayPorts", ("no", "yes", "clientspecified", "clientspecified")),
