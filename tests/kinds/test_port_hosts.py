@@ -51,7 +51,9 @@ def test_a_port_of_a_loopback_range_stays_there(setting: GatewayPorts | None) ->
 @pytest.mark.parametrize(
     ("host", "said"), [("", True), ("0.0.0.0", True), ("192.0.2.7", True), ("127.8.8.8", False), ("localhost", False)]
 )
-@pytest.mark.parametrize(("port", "why"), [(PUBLIC, "GatewayPorts no"), (LOCAL, "these ports are local to it")])
+@pytest.mark.parametrize(
+    ("port", "why"), [(PUBLIC, "GatewayPorts no"), (LOCAL, "the gateway keeps this range of ports on loopback")]
+)
 def test_a_fall_back_to_loopback_is_said(port: int, why: str, host: str, *, said: bool) -> None:
     opening = listen_port(host, port, RULES, NO)
     assert isinstance(opening, ListenPort)

@@ -126,7 +126,7 @@ def test_the_notice_of_a_port_says_if_it_is_public(port: int, *, only_here: bool
     host = told(address, of, host_header=b"app")[len(lines) :]
     assert host == ["  host-header= changes nothing here: it is for web addresses"]
     warned = told(address, of, port=opened(address, "0.0.0.0"))[len(lines) :]
-    note = "  the gateway ignores the address that you wrote before the port: these ports are local to it"
+    note = "  the gateway ignores the address that you wrote before the port: the gateway keeps this range of ports on loopback"
     assert warned == ([note] if where == "localhost" else [])
 
 

@@ -31,7 +31,7 @@ _WILD: Final = {4: "0.0.0.0", 6: "::"}
 def listen_port(host: str, port: int, rules: ForwardRules, gateway_ports: GatewayPorts | None) -> ListenPort | Refusal:
     """Where `port` listens for a request with the bind address `host`, as in `ForwardRequest`."""
     if rules.on_loopback(port):
-        return _loopback(host, port, "these ports are local to it")
+        return _loopback(host, port, "the gateway keeps this range of ports on loopback")
     match gateway_ports:
         case GatewayPorts.NO:
             return _loopback(host, port, "GatewayPorts no")
