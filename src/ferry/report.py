@@ -42,7 +42,8 @@ change and whose `str` is shown; texts from the network are escaped by the obser
         what sha256sum(1) prints for several), keys.rejected (path, line, error)
     keys.unclear (path, why: its keys are perhaps not the identities that their author means)
     keys.refused (peer, keys: fingerprints; certificates: key id, serial and CA of those whose CA is not known, if any;
-        certified: True if all are the bare keys of certificates that were refused)
+        certified: True if all are the bare keys of certificates that were refused; denied: True if each of these
+        certificates was reported as keys.denied)
     keys.denied (peer, key, code, detail, rule: a key in a file that may not log in: by the options of its line, for a mistake
         in it, or as the line is disabled or the key revoked)
     policy.loaded (path, rules, tests, sha256), policy.rejected (path, error: the earlier policy stays in force)

@@ -13,6 +13,7 @@ from certificates_made import certify
 from ferry_command import ferry
 from gateway_process import Gateway
 from line_service import LineService, ask
+from looks import until
 from ssh_command import StockSsh, fingerprint, make_key
 
 
@@ -161,6 +162,11 @@ def test_a_refused_certificate_is_explained_to_both(
     assert denied["rule"] == f"{fleet.cas}, line 1: cert-authority"
     bare = fleet.gateway.event('"keys.refused"', after=seen)
     assert bare["certified"] is True, "ssh offers the key of the certificate too"
+    fleet.gateway.event('"handshake.ended"', after=seen)
+    asked = ("audit", "--key", str(denied["key"]), "--json", "--state", fleet.gateway.state)
+    until(lambda: ferry(*asked, cwd=fleet.folder).out != "")
+    [record] = [json.loads(line) for line in ferry(*asked, cwd=fleet.folder).out.splitlines()]
+    assert record["detail"] == denied["detail"]
 
 
 def test_a_hosts_certificate_and_one_of_a_strange_ca_let_nobody_in(fleet: Fleet) -> None:

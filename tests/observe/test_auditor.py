@@ -141,6 +141,7 @@ def test_what_a_client_does(stage: Stage, event: str, fields: dict[str, Any], ex
         ("handshake.ended", {"seconds": 0.0, "outcome": "limit"}, {"kind": "login", "outcome": "refused", "detail": "turned away: limit", "milliseconds": 0}),
         ("keys.refused", {"keys": [KEY]}, {"kind": "login", "outcome": "refused", "key": KEY, "detail": "a key that is in no file"}),
         ("keys.refused", {"keys": [KEY], "certified": True}, {"kind": "login", "outcome": "refused", "key": KEY, "detail": "the bare key of a refused certificate is in no file"}),
+        ("keys.refused", {"keys": [KEY], "certified": True, "denied": True}, None),
         ("keys.refused", {"keys": [KEY], "certificates": ["me serial 1 CA SHA256:ca"]}, {"kind": "login", "outcome": "refused", "key": KEY, "detail": "no file has the CA of its certificate: me serial 1 CA SHA256:ca"}),
         ("keys.refused", {"keys": [KEY, KEY]}, {"kind": "login", "outcome": "refused", "key": KEY, "detail": "2 keys that are in no file"}),
         ("keys.denied", {"key": KEY, "code": "key_from", "detail": "not from here", "rule": "/k, line 2: from"}, {"kind": "login", "outcome": "refused", "key": KEY, "detail": "not from here", "rule": "/k, line 2: from"}),

@@ -246,7 +246,9 @@ def _handshake(said: Said) -> AuditRecord | None:
     )
 
 
-def _unknown_keys(said: Said) -> AuditRecord:
+def _unknown_keys(said: Said) -> AuditRecord | None:
+    if said.fields.get("denied"):
+        return None  # the records of their certificates have the reason: ssh offers the key of each by itself, too
     keys = said.fields.get("keys")
     assert isinstance(keys, list)
     first = bounded(keys[0], limits.AUDIT_FIELD_CHARS)

@@ -328,7 +328,7 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def _deny(self, fingerprint: Fingerprint, why: Refusal) -> None:
         """Report a key that is in a file and may not log in, and tell the client."""
-        if self._offered.tell(why.public):
+        if self._offered.tell(why.public, fingerprint):
             self._server.report(
                 "keys.denied", peer=self.host, key=fingerprint, code=why.code, detail=why.detail, rule=why.rule
             )

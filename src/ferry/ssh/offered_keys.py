@@ -24,7 +24,7 @@ class OfferedKeys:
     """Those of one log-in."""
 
     __slots__ = (
-        "_certificate", "_certified", "_denied", "_refused_told", "_send", "_turned_away", "algorithms", "asked", "refused",
+        "_certificate", "_certified", "_denied", "_refused_told", "_reported", "_send", "_turned_away", "algorithms", "asked", "refused",
         "strange",
     )  # fmt: skip
 
@@ -43,6 +43,8 @@ class OfferedKeys:
         """These, and those in lines that are refused or disabled."""
         self._certified: set[Fingerprint] = set()
         """The keys in offered certificates. ssh offers each of them by itself, too."""
+        self._reported: set[Fingerprint] = set()
+        """The keys that were reported as ones that may not log in, with the reason."""
         self.strange: list[Certificate] = []
         """The offered certificates whose CA is in no file."""
         self._denied: set[str] = set()
@@ -107,12 +109,17 @@ class OfferedKeys:
             found["certificates"] = [_shown(each) for each in strange]
         elif self._certified.issuperset(keys):
             found["certified"] = True
+            if self._reported.issuperset(keys):
+                found["denied"] = True
         return found
 
-    def tell(self, why: str) -> bool:
-        """Tell the client why a key may not log in; False if it has read that already."""
+    def tell(self, why: str, of: Fingerprint | None = None) -> bool:
+        """Tell the client why a key may not log in; False if it has read that already. `of`: the caller reports the key too,
+        if it is so."""
         if why in self._denied:
             return False
+        if of is not None:
+            self._reported.add(of)
         self._denied.add(why)
         self._send(f"ferry: {why}\r\n")
         return True
