@@ -118,6 +118,24 @@ def test_invalid_input(stopped: Stopped, arguments: tuple[str, ...], why: str) -
     assert why in done.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "note"),
+    [
+        (("--identity", "nobody"), "no records with --identity nobody: an identity is the name of its key, "),
+        (("--key", "web-3"), "no records with --key web-3: write the key as SHA256:... (`ferry keys` has them), or --identity web-3"),
+        (("--key", "SHA256:x"), "no records with --key SHA256:x\n"),
+        (("--kind", "block", "--since", "1h"), "no records with --kind block --since 1h\n"),
+    ],
+)  # fmt: skip
+def test_that_no_record_fits_is_said_to_people(stopped: Stopped, arguments: tuple[str, ...], note: str) -> None:
+    done = stopped.audit(*arguments)
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith(f"ferry: note: {note}")
+    as_json = stopped.audit("--json", *arguments)
+    assert (as_json.code, as_json.out, as_json.err) == (0, "", "")
+    assert stopped.audit("--limit", "0").err == ""
+
+
 def test_a_pipe_in_the_place_of_the_lines_holds_nothing_up(stopped: Stopped, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     done = stopped.audit("verify", "--lines", tmp_path / "pipe")

@@ -26,7 +26,7 @@ from ferry.regular_files import open_regular
 from .client import Gateway
 from .locate import answers, find_data
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
-from .output import paint, print_error, print_json, quiet_pipe, safe
+from .output import paint, print_error, print_json, print_note, quiet_pipe, safe
 from .wrapping import columns, wrapped
 
 if TYPE_CHECKING:
@@ -120,9 +120,11 @@ def audit(
         found = _stored(folder, wanted, limit)
     try:
         with quiet_pipe():
-            _show(found, as_json=as_json, at_once=follow)
+            shown = _show(found, as_json=as_json, at_once=follow)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+    if not shown and limit and not as_json:
+        print_note(_nothing(wanted, since, until), as_json=False)
     if follow:
         print_error("the gateway has stopped", as_json=as_json)
 
@@ -140,12 +142,36 @@ def _moment(text: str | None, now: float) -> str | None:
         raise InvalidInput(f"'{safe(text)}' is no time: write 2h, 3d, 2026-11-22 or 2026-11-22T08:00") from None
 
 
-def _show(found: Iterable[Mapping[str, Any]], *, as_json: bool, at_once: bool) -> None:
+def _nothing(wanted: Wanted, since: str | None, until: str | None) -> str:
+    """Why nothing was shown, and what to write."""
+    asked = [
+        f"--{name} {safe(value)}"
+        for name, value in (wanted._asdict() | {"since": since, "until": until}).items()
+        if value is not None
+    ]
+    if wanted.key is not None and not wanted.key.startswith("SHA256:"):
+        fix = f"write the key as SHA256:... (`ferry keys` has them), or --identity {safe(wanted.key)}"
+    elif wanted.identity is not None:
+        fix = (
+            "an identity is the name of its key, the key itself (SHA256:...) if that has no name, KEY-ID (CA SHA256:...) "
+            "by a certificate, or anonymous"
+        )
+    else:
+        fix = ""
+    told = f"no records with {' '.join(asked)}" if asked else "no records"
+    return f"{told}: {fix}" if fix else told
+
+
+def _show(found: Iterable[Mapping[str, Any]], *, as_json: bool, at_once: bool) -> int:
+    """Print the records. Returns their number."""
+    shown = 0
     for record in found:
+        shown += 1
         lines = [json.dumps(record)] if as_json else describe(record, columns(sys.stdout))
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         if at_once:
             sys.stdout.flush()  # so that a pipe's reader sees each record at once
+    return shown
 
 
 def describe(record: Mapping[str, Any], width: int) -> list[str]:
