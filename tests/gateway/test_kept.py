@@ -10,7 +10,8 @@ import pytest
 
 from ferry.clock import SystemClock
 from ferry.errors import InvalidInput, StartupError
-from ferry.gateway.kept import forget_host_key, kept_in
+from ferry.gateway.kept import kept_in
+from ferry.gateway.stopped import forget_host_key
 from ferry.report import no_report
 from ferry.ssh.host_keys import describe
 from rsa_host_key import put_rsa_key

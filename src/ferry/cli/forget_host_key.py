@@ -26,7 +26,7 @@ def forget_host_key(
     """
     import asyncio
 
-    from ferry.gateway.kept import forget_host_key as forget
+    from ferry.gateway.stopped import forget_host_key as forget
     from ferry.ownership import other_owner, rights_of
 
     with rights_of(other_owner(state)):

@@ -36,7 +36,8 @@ from ferry.ownership import other_owner, rights_of, user_name
 from ferry.regular_files import NotAFile, open_regular
 from ferry.store.backup import check_copy, check_revision, copy_database, note_restore, open_snapshot
 
-from .kept import DATABASE, act_record, locked
+from .auditing import act_record
+from .kept import DATABASE, locked
 
 FORMAT: Final = 1
 MANIFEST: Final = "ferry-backup.json"

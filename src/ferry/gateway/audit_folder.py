@@ -8,13 +8,13 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from ferry import limits
-from ferry.errors import FerryError, InvalidInput
+from ferry.errors import FerryError
 from ferry.ownership import other_owner, rights_of
 from ferry.protocol.audit import Entry, Gaps, Link, Wanted
 from ferry.store.audit_rows import all_entries, gaps_of, last_link, start_of, wanted_in
 from ferry.store.dialect import Connection, connect_beside
 
-from .kept import DATABASE
+from .kept import DATABASE, database_in
 
 
 class StoredLog:
@@ -49,12 +49,9 @@ def stored_log(state: Path) -> Iterator[StoredLog]:
     """The log in the state folder, with the rights of its owner alone. Raises FerryError."""
     path = state / DATABASE
     try:
-        with rights_of(other_owner(state)):
-            if not path.exists():
-                raise InvalidInput(f"{state} holds no gateway's state: name the right folder with --state")
-            with closing(connect_beside(path)) as connection:
-                connection.execute("BEGIN")
-                yield StoredLog(connection)
+        with rights_of(other_owner(state)), closing(connect_beside(database_in(state))) as connection:
+            connection.execute("BEGIN")
+            yield StoredLog(connection)
     except sqlite3.Error as error:
         fix = ": a gateway of this version makes it at its start" if "no such table" in str(error) else ""
         raise FerryError(f"the audit log in {path} cannot be read: {error}{fix}") from error

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from ferry.clock import Clock
+from ferry.clock import Clock, timestamp
 from ferry.config.model import Config
 from ferry.limiters.sources import ExemptNetworks
 from ferry.observe.audit import EVENTS, Auditor
 from ferry.observe.observer import Observer
+from ferry.protocol.audit import AuditRecord, Kind, Outcome
 from ferry.report import Report, no_report
 from ferry.store.audit import AuditLog
 from ferry.store.engine import Store
@@ -31,8 +32,15 @@ async def audited(config: Config, audit: KeptAudit, report: Observer, clock: Clo
         await auditor.sum_up()
 
 
+def act_record(act: str, detail: str, clock: Clock) -> AuditRecord:
+    """The record of what the user of this process does to a database in which no `Store` is open."""
+    return AuditRecord(timestamp(clock.now()), Kind.ADMIN, Outcome.OK, peer=of_user(), what=act, detail=detail)
+
+
 @asynccontextmanager
-async def audited_act(store: Store, act: str, clock: Clock) -> AsyncIterator[Report]:
+async def audited_act(
+    store: Store, act: str, clock: Clock, detail: str = "the gateway did not run"
+) -> AsyncIterator[Report]:
     """Keep records of what is reported to the value, in the log of a gateway that does not run: somebody does `act`. If it
     fails there is none. Raises StoreUnavailable."""
     log = AuditLog(store, clock, no_report)
@@ -43,5 +51,5 @@ async def audited_act(store: Store, act: str, clock: Clock) -> AsyncIterator[Rep
             auditor.note(event, fields)
 
     yield report
-    report("operator.acted", act=act, by=of_user(), done=True, detail="the gateway did not run")
+    report("operator.acted", act=act, by=of_user(), done=True, detail=detail)
     await log.flush()

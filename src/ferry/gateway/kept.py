@@ -11,16 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from ferry.clock import Clock, SystemClock, random_token, timestamp
+from ferry.clock import Clock, random_token
 from ferry.console.sockets import prepare_state_folder
 from ferry.console.state import AuditReading
 from ferry.errors import InvalidInput, Refusal, StartupError
 from ferry.names import WorkerId
-from ferry.protocol.audit import AuditRecord, Kind, Outcome
+from ferry.protocol.audit import AuditRecord
 from ferry.registry.contract import Registry, StoreUnavailable
 from ferry.regular_files import NotAFile, open_regular
-from ferry.report import Report, no_report
-from ferry.ssh.host_keys import KINDS_SHOWN, HostKey, load_host_keys, load_next_host_keys
+from ferry.report import Report
+from ferry.ssh.host_keys import HostKey, load_host_keys, load_next_host_keys
 from ferry.ssh.key_identities import Identities
 from ferry.ssh.server import ConnectionLog
 from ferry.store.audit import AuditLog
@@ -112,7 +112,7 @@ async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator
     """Open the state folder while the context lasts. Raises StartupError."""
     prepare_state_folder(state)
     with locked(state):
-        async with await Store.open(_database(state), report=report) as store:
+        async with await Store.open(state / DATABASE, report=report) as store:
             secrets = SecretStore(store)
             secret = await secrets.secret("names")
             host_keys = await load_host_keys(state, secrets)
@@ -134,36 +134,18 @@ async def kept_in(state: Path, *, clock: Clock, report: Report) -> AsyncIterator
                 )
 
 
-async def forget_host_key(state: Path, algorithm: str) -> str:
-    """Forget the remembered host key of a stopped gateway. Returns its fingerprint. Raises InvalidInput, StartupError."""
-    if not _database(state).exists():
-        raise InvalidInput(f"{state} holds no gateway's state: name the right folder with --state")
-    with locked(state):
-        async with await Store.open(_database(state), report=no_report) as store:
-            secrets = SecretStore(store)
-            known = await secrets.host_key_fingerprint(algorithm)
-            if known is None:
-                raise InvalidInput(f"no {algorithm} key is remembered in {state}: it is {KINDS_SHOWN}")
-            await secrets.forget_host_key(algorithm)
-            clock = SystemClock()
-            log = AuditLog(store, clock, no_report)
-            log.add(act_record(f"forget-host-key {algorithm}", known, clock))
-            await log.flush()
-            return known
-
-
 def of_user() -> str:
     """Who runs this process, as records of the audit log have it."""
     return f"uid {os.getuid()}"
 
 
-def act_record(act: str, detail: str, clock: Clock) -> AuditRecord:
-    """The record of what the user of this process does to a gateway that does not run."""
-    return AuditRecord(timestamp(clock.now()), Kind.ADMIN, Outcome.OK, peer=of_user(), what=act, detail=detail)
-
-
-def _database(state: Path) -> Path:
-    return state / DATABASE
+def database_in(state: Path) -> Path:
+    """The database of a gateway that has run. Raises InvalidInput if there is none."""
+    if not (path := state / DATABASE).exists():
+        raise InvalidInput(
+            f"{state} holds no gateway's state: name the right folder with --state, or start the gateway once"
+        )
+    return path
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -15,13 +16,15 @@ from ferry.errors import FerryError, InvalidInput
 from ferry.protocol.audit import described
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import no_report
+from ferry.ssh.host_keys import KINDS_SHOWN
 from ferry.store.engine import Store
 from ferry.store.machines import MachineStore
 from ferry.store.registry import SqlRegistry
+from ferry.store.secrets import SecretStore
 
 from .auditing import audited_act
 from .fleet import Fleet, FleetSettings
-from .kept import DATABASE, locked
+from .kept import database_in, locked
 from .port_table import PortTable
 from .wiring import rules_of
 from .worker import access_of
@@ -31,11 +34,7 @@ from .worker import access_of
 async def stopped_fleet(config: Config, act: str = "") -> AsyncIterator[Fleet]:
     """The keys of a gateway that does not run, whose state folder stays locked meanwhile. The audit log has a record of
     `act`, which changes them. Raises InvalidInput, StartupError."""
-    database = config.state / DATABASE
-    if not database.exists():
-        raise InvalidInput(
-            f"{config.state} holds no gateway's data: start the gateway once, or name its folder with --state"
-        )
+    database = database_in(config.state)
     access = access_of(config, no_report)
     settings = FleetSettings(rules_of(config), access, config.urls(lambda _host: False))
     with locked(config.state):
@@ -46,6 +45,20 @@ async def stopped_fleet(config: Config, act: str = "") -> AsyncIterator[Fleet]:
                 return
             async with audited_act(store, act, clock) as report:
                 yield Fleet(machines, registry, lambda: settings, clock, report)
+
+
+async def forget_host_key(state: Path, algorithm: str) -> str:
+    """Forget the remembered host key. Returns its fingerprint. Raises InvalidInput, StartupError."""
+    database = database_in(state)
+    with locked(state):
+        async with await Store.open(database, report=no_report) as store:
+            secrets = SecretStore(store)
+            known = await secrets.host_key_fingerprint(algorithm)
+            if known is None:
+                raise InvalidInput(f"no {algorithm} key is remembered in {state}: it is {KINDS_SHOWN}")
+            async with audited_act(store, f"forget-host-key {algorithm}", SystemClock(), detail=known):
+                await secrets.forget_host_key(algorithm)
+            return known
 
 
 async def port_table(fleet: Fleet) -> list[PortInfo]:
