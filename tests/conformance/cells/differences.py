@@ -98,7 +98,7 @@ def _leads_to_tunnels(cell: Cell, real: Outcome) -> Outcome:
 
 WANTED: Final = (
     Difference(
-        "ends if all is refused", "`ssh -N`, of which all `-R` are refused, without `ExitOnForwardFailure`", _ends_if_all_is_refused
+        "ends if all is refused", "`ssh -N -R … -L …` of which every `-R` is refused, without `ExitOnForwardFailure`", _ends_if_all_is_refused
     ),
     Difference("runs no command", '`command="…"`', _runs_no_command),
     Difference("names a bound", "a session above `MaxSessions`", _names_a_bound),
