@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from ferry.console.server import serving
 from ferry.console.sockets import CONTROL_SOCKET
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
 from ferry.observe.events import EventRing
+from ferry.protocol.audit import Entry, Wanted
+from no_audit import NoAudit
 from small_gateway import SmallGateway
 
 
@@ -49,6 +52,39 @@ async def test_a_follower_gets_each_event_once_and_is_told_what_it_missed(tmp_pa
         writer.close()
     assert [got.count(f'"{name}"'.encode()) for name in ("past", "events.dropped", "event2", "event3")] == [1, 1, 0, 1]
     assert b'"count": 3' in got
+
+
+class QuietAudit(NoAudit):
+    """Nothing happens while it is followed."""
+
+    async def follow(self, _wanted: Wanted, _after: int) -> AsyncIterator[Entry]:
+        await asyncio.Event().wait()
+        for entry in list[Entry]():
+            yield entry
+
+
+async def test_so_many_readers_follow_the_audit_log_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AUDIT_FOLLOWERS. One that leaves makes room, and past records are for everybody."""
+    monkeypatch.setattr("ferry.limits.AUDIT_FOLLOWERS", 2)
+    folder = tmp_path / "state"
+
+    async def follow() -> tuple[bytes, asyncio.StreamWriter]:
+        reader, writer = await asyncio.open_unix_connection(str(folder / CONTROL_SOCKET))
+        writer.write(b"GET /api/v1/audit?follow=true HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return (await reader.readline()).split()[1], writer
+
+    async with serving(SmallGateway(audit=QuietAudit()), folder, []), asyncio.timeout(10):
+        (_, first), (_, second) = await follow(), await follow()
+        refused = await get(folder, "/api/v1/audit?follow=true")
+        assert refused.split()[1] == b"403"
+        assert b"2 readers follow the audit log already: end one of them" in refused
+        assert (await get(folder, "/api/v1/audit")).split()[1] == b"200"
+        first.close()
+        while (answer := await follow())[0] == b"403":  # until the gateway has seen it leave
+            answer[1].close()
+        assert answer[0] == b"200"
+        answer[1].close()
+        second.close()
 
 
 class Slow(SmallGateway):

@@ -14,6 +14,7 @@ from asyncssh.constants import (
 )
 from asyncssh.packet import String, UInt32
 
+from raw_session import open_session
 from ssh.alias_pair import Pair, Side
 
 HIGH_WATER_BYTES = 256 * 1024
@@ -172,6 +173,25 @@ async def test_bytes_sent_before_a_close_still_arrive(pair: Pair, first: str) ->
     other.say(MSG_CHANNEL_WINDOW_ADJUST, UInt32(100))
     await other.until("eof", "close", size=20)
     await closed(pair, other)
+
+
+@pytest.mark.parametrize(("answer", "before", "told"), [(b"", 0, True), (b"hello", 0, False), (b"", 1, False)])
+async def test_an_alias_that_closes_its_first_visit_without_an_answer_may_lead_nowhere(
+    pair: Pair, answer: bytes, before: int, *, told: bool
+) -> None:
+    """Its owner is told what to write, once: other machines answer, or have answered before."""
+    [tunnel] = pair.gateway.tunnels
+    tunnel.traffic.visits = before
+    session = await open_session(pair.machine)
+    assert session is not None
+    assert await session.ask(b"shell")
+    visitor, machine = await pair.open()
+    if answer:
+        machine.data(answer)
+    machine.say(MSG_CHANNEL_CLOSE)
+    await visitor.until("close", size=len(answer))
+    await pair.settle()
+    assert (b"laptop:22 closed a visit without an answer" in session.said) is told
 
 
 # --- back-pressure

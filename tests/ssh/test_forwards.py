@@ -137,20 +137,30 @@ async def test_a_client_that_leaves_while_its_port_opens_leaves_nothing(key: Pat
         assert len(gateway.routes.by_address) == 0
 
 
-async def test_a_port_that_the_settings_move_while_it_opens_is_given_back(key: Path) -> None:
-    """As one that is open then. The settings that decided are not those in force."""
+@pytest.mark.parametrize(
+    ("host", "setting", "code"),
+    [
+        (b"", GatewayPorts.NO, "gateway_ports"), (b"localhost", GatewayPorts.CLIENTSPECIFIED, "gateway_ports"),
+        (b"192.0.2.7", GatewayPorts.CLIENTSPECIFIED, "bind_address"), (b"", GatewayPorts.CLIENTSPECIFIED, None),
+        (b"192.0.2.7", GatewayPorts.YES, None),
+    ],
+)  # fmt: skip
+async def test_a_port_that_the_settings_move_while_it_opens_is_given_back(
+    key: Path, host: bytes, setting: GatewayPorts, code: str | None
+) -> None:
+    """As one that is open then. The settings that decided are not those in force. One that stays where it is stays open."""
     registry, ports = MemoryRegistry(), NoPorts()
     async with one_client(key, registry, ports) as (gateway, client):
         ports.but = port = gateway.ports.public[0]
         gateway.change(ranges=(PortRange(port, port, loopback=False),))
-        asking = asyncio.ensure_future(client.forward(b"", port))
+        asking = asyncio.ensure_future(client.forward(host, port))
         await ports.listening.wait()
-        gateway.change(sshd=SshdRules(SshdOptions(gateway_ports=GatewayPorts.NO)))
+        gateway.change(sshd=SshdRules(SshdOptions(gateway_ports=setting)))
         ports.let_go.set()
-        assert not await asking
-        assert refusals(gateway) == ["gateway_ports"]
-        assert [opened.closed for opened in ports.opened] == [True]
-        assert (gateway.tunnels, await registry.reservations(None)) == ([], [])
+        assert await asking is (code is None)
+        assert refusals(gateway) == ([] if code is None else [code])
+        assert [opened.closed for opened in ports.opened] == [None if code is None else True]
+        assert len(gateway.tunnels) == len(await registry.reservations(None)) == int(code is None)
 
 
 async def test_one_connection_has_a_name_or_a_port_once(key: Path) -> None:

@@ -83,6 +83,18 @@ async def test_a_slow_look_up_is_given_up_and_others_do_not_queue_behind_it(
             await turns()
 
 
+async def test_so_many_names_are_looked_up_at_once_whatever_their_networks(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HOST_NAME_LOOKUPS."""
+    monkeypatch.setattr("ferry.limits.HOST_NAME_LOOKUPS", 2)
+    monkeypatch.setattr("ferry.limits.HOST_NAME_SECONDS", 0.01)
+    resolver.lets_go.clear()
+    names, slow = HostNames(), ["192.0.3.1", "192.0.4.1"]
+    assert [await names.name_of(address) for address in slow] == slow
+    assert await names.name_of(ADDRESS) is None
+
+
 async def test_a_name_counts_for_further_log_ins_from_the_address(resolver: Resolver) -> None:
     names = HostNames()
     assert [await names.name_of(ADDRESS) for _ in range(3)] == ["web.example.com"] * 3

@@ -244,6 +244,20 @@ async def test_an_open_behind_the_request_for_its_port_waits_until_that_is_decid
         assert failures.empty()
 
 
+async def test_an_open_that_is_too_long_to_be_kept_does_not_wait(key: Path) -> None:
+    """DIRECT_OPEN_BYTES."""
+    async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:
+        failures: asyncio.Queue[SSHPacket] = asyncio.Queue()
+        client.on(MSG_CHANNEL_OPEN_FAILURE, failures.put_nowait)
+        wanted = String(b"direct-tcpip") + UInt32(7000) + UInt32(1000) + UInt32(1000)
+        async with inside.deciding(inside.clients[0].identity.id):
+            client.at_once(
+                (MSG_GLOBAL_REQUEST, String(b"tcpip-forward") + Boolean(True) + String(b"blog") + UInt32(80)),
+                (MSG_CHANNEL_OPEN, wanted + String(b"a" * 2048) + UInt32(22) + String(b"127.0.0.1") + UInt32(4711)),
+            )
+            assert (await failures.get()).get_uint32() == 7000
+
+
 @pytest.mark.usefixtures("nothing_fails")
 async def test_a_truncated_open_behind_a_request_ends_the_connection(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as inside, inside.client(key) as client:

@@ -19,7 +19,7 @@ from ferry.policy import certificates
 from ferry.policy.keys import ANY_KEY, Caller, KeyLine, OtherKey
 from ferry.protocol.certificates import Certificate
 from ferry.protocol.key_options import parse_options
-from ferry.ssh.access import Anyone
+from ferry.ssh.access import Anyone, judged
 from ferry.ssh.revoked import Revoked
 from gateway_process import Gateway
 from known_system import KNOWN
@@ -156,6 +156,13 @@ def test_a_certificate_that_has_run_out_ends_no_connection_and_one_that_is_revok
     for now in (0, REVOKED_SECONDS):
         assert not revoked.look([one], Cas("cert-authority"), now, NOW + 100)
     assert revoked.look([one], Cas("cert-authority", revoked="lost"), 10, NOW) == [(one, "lost")]
+
+
+def test_a_revoked_key_in_no_file_is_told_no_more_than_any_other_strangers() -> None:
+    certificate, caller = made(), Caller("dev", PEER.host, PEER.host, NOW)
+    for options, code in (("cert-authority", "key_revoked"), (None, None)):
+        found = judged(Cas(options, revoked="lost"), certificate.fingerprint, certificate, caller)
+        assert (found.code if isinstance(found, Refusal) else found) == code
 
 
 def test_a_certificate_gets_the_new_options_of_its_cas_line_or_ends_with_it() -> None:

@@ -361,6 +361,14 @@ async def test_a_key_in_one_of_several_sessions_ends_that_one_and_says_that_the_
     assert stage.inside.tunnels == []
 
 
+async def test_without_forwards_a_key_in_one_of_several_sessions_says_nothing_of_any(stage: Stage) -> None:
+    _, second = await watched(stage), await watched(stage)
+    assert await stage.client.cancel(b"blog", 80)
+    second.type(b"q")
+    assert await second.session.ended() == 0
+    assert FORWARDS_STAY not in second.look()
+
+
 async def test_the_session_that_made_a_shared_connection_ends_its_forwards_once_the_others_have_closed(
     stage: Stage,
 ) -> None:

@@ -26,8 +26,9 @@ async def stage(key: Path) -> AsyncIterator[Stage]:
         yield made
 
 
-async def test_without_a_terminal_lines_are_plain_and_input_is_ignored(stage: Stage) -> None:
-    session = await stage.session()
+@pytest.mark.parametrize("words", [b"", b"color=never"])
+async def test_without_a_terminal_lines_are_plain_and_input_is_ignored(stage: Stage, words: bytes) -> None:
+    session = await stage.session(words)
     assert lines(session) == [
         b"Forwarding HTTP traffic from http://blog.localhost:8080",
         b"Forwarding HTTP traffic from https://blog.localhost:8443",

@@ -7,6 +7,7 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from asyncssh.constants import (
     MSG_CHANNEL_DATA,
     MSG_CHANNEL_OPEN_CONFIRMATION,
@@ -168,11 +169,19 @@ async def test_a_client_that_speaks_again_has_visitors_again(key: Path) -> None:
         async with asyncio.timeout(FOR_EVER):
             await client.opens.get()
         writer.close()
+        await timers(17)
+        assert tunnel.silent_for > 0
+        client.connection.abort()
+        await until(lambda: not inside.clients)
+        assert tunnel.silent_for == 0, "it has left"
 
 
+@pytest.mark.parametrize(("seconds", "silent"), [(17, False), (32, True)])
 @hurried
-async def test_a_client_that_has_yet_to_read_what_stands_before_a_keepalive_is_not_silent(key: Path) -> None:
-    """On a slow line the first keepalive waits behind an upload."""
+async def test_a_client_that_has_yet_to_read_what_stands_before_a_keepalive_is_not_silent(
+    key: Path, seconds: float, *, silent: bool
+) -> None:
+    """On a slow line the first keepalive waits behind an upload. A second one does not wait so long."""
     async with inside_gateway(clock=LoopsClock()) as inside, inside.client(key) as client:
         client.hold_opens()
         assert await client.forward(b"slow", 80)
@@ -182,12 +191,17 @@ async def test_a_client_that_has_yet_to_read_what_stands_before_a_keepalive_is_n
         client.send(MSG_CHANNEL_OPEN_CONFIRMATION, UInt32(number), UInt32(0), UInt32(UPLOAD), UInt32(32_768))
         client.connection._transport.pause_reading()
         upload.write(bytes(UPLOAD))
-        await timers(17)
-        _, writer = await visit(inside, "slow")
-        await timers(1)
-        client.connection._transport.resume_reading()
+        await timers(seconds)
+        reader, writer = await visit(inside, "slow")
         async with asyncio.timeout(FOR_EVER):
-            await client.opens.get()
+            if silent:
+                watch = Watch()
+                assert (await reader.read()).startswith(b"HTTP/1.1 503 ")
+                assert watch.skipped < 0.5
+            else:
+                await timers(1)
+                client.connection._transport.resume_reading()
+                await client.opens.get()
         writer.close()
         upload.close()
 
