@@ -46,7 +46,7 @@ def test_an_older_key_that_ssh_would_refuse_is_told_with_the_line_that_forgets_i
 
 def test_the_lines_to_type_are_those_of_this_configuration(known_hosts: Path) -> None:
     known_hosts.write_text("")
-    shown = lines(tcp={"ranges": [{"first": 5, "last": 7, "listen": "loopback"}], "allocate_from": 0})
+    shown = lines(tcp={"ranges": [{"first": 5, "last": 7, "listen": "loopback"}]})
     assert "  ssh -R 80:localhost:3000 -p 2222 localhost" in shown
     assert "      gives localhost:PORT, PORT from 5 to 7" in shown
     assert not any("PORT from" in line for line in lines(tcp={"ranges": []}))

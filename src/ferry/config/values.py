@@ -112,6 +112,9 @@ def parse_contact(text: str | None) -> str | None:
 
 
 def _path(value: object) -> object:
+    if isinstance(value, list):
+        one = printable(str(value[0])) if value else "/var/lib/ferry"
+        raise ValueError(f'a list stands where one path is meant: write "{one}"')
     if not str(value) or "\0" in str(value):
         raise ValueError(f'{str(value)!r} is not a path: write one, such as "/var/lib/ferry"')
     return value

@@ -25,8 +25,8 @@ def welcome_lines(
             f"  ssh -R blog:80:localhost:3000 {gateway}",
             f"      gives {urls.best(urls.domain.host('blog'))}",
         ]
-    if config.tcp.ranges:
-        span = config.tcp.ranges[config.tcp.allocate_from]
+    if (number := config.tcp.range_for_any) is not None:
+        span = config.tcp.ranges[number]
         lines += [
             f"  ssh -R 0:localhost:5432 {gateway}",
             f"      gives {urls.domain}:PORT, PORT from {span.first} to {span.last}",

@@ -52,12 +52,13 @@ def web_of(config: Config) -> Web:
 def rules_of(config: Config) -> ForwardRules:
     """The operator's rules for forwards and names."""
     ranges = tuple(PortRange(r.first, r.last, r.listen == "loopback") for r in config.tcp.ranges)
+    number = config.tcp.range_for_any
     public_anyone = config.listens_beyond_loopback and config.access.mode == "anyone"
     return ForwardRules(
         domain=Domain(config.domain),
         reserved_names=frozenset(config.names.reserved + config.names.reserved_more),
         ranges=ranges,
-        allocate_from=ranges[config.tcp.allocate_from] if ranges else None,
+        allocate_from=None if number is None else ranges[number],
         serves_web=config.http_port is not None or config.https_port is not None,
         keep=config.names.keep,
         rest=config.names.rest,

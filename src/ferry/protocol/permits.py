@@ -4,6 +4,7 @@ auth-options.c and channels.c of OpenSSH)."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from typing import Final, NamedTuple
 
 from ferry.errors import InvalidInput
@@ -58,17 +59,17 @@ ANYWHERE: Final = (Permit(_ANY, None),)
 def parse_permit_listen(text: str, services: Services) -> Permit:
     """The value of `permitlisten=`. Raises InvalidInput with what to write instead."""
     if ":" not in text:
-        return Permit(_ANY, _port(text, "permitlisten", services), bare=True)
+        return Permit(_ANY, _port(text, text, "permitlisten", services), bare=True)
     host, delimiter, port = _split(text, "permitlisten")
     if delimiter == "/":  # sshd takes `[::1]/80`, and fails at each log-in with it
         raise _unreadable(text, "permitlisten")
-    return Permit(host, _port(port, "permitlisten", services))
+    return Permit(host, _port(port, text, "permitlisten", services))
 
 
 def parse_permit_open(text: str, services: Services) -> Permit:
     """The value of `permitopen=`. Raises InvalidInput with what to write instead."""
     host, _, port = _split(text, "permitopen")
-    return Permit(host, _port(port, "permitopen", services))
+    return Permit(host, _port(port, text, "permitopen", services))
 
 
 def _split(text: str, option: str) -> tuple[str, str, str]:
@@ -84,8 +85,10 @@ def _split(text: str, option: str) -> tuple[str, str, str]:
     if not delimiter or len(host) > _HOST_CHARS:
         raise _unreadable(text, option)
     if ":" in port:
+        if "," in text:
+            raise _several(text, option)
         raise InvalidInput(
-            f'an IPv6 address stands in brackets: write {option}="[::1]:80"', detail="no IPv6 in brackets"
+            f'an IPv6 address stands in brackets: write {option}="{_bracketed(text)}"', detail="no IPv6 in brackets"
         )
     return host, delimiter, port
 
@@ -99,7 +102,26 @@ def _unreadable(text: str, option: str) -> InvalidInput:
     )
 
 
-def _port(text: str, option: str, services: Services) -> int | None:
+def _bracketed(text: str) -> str:
+    """`[2001:db8::1]:22` for `2001:db8::1:22`; an example for what has no address."""
+    address, _, port = text.rpartition(":")
+    try:
+        return f"[{IPv6Address(address)}]:{printable(port, 60)}"
+    except ValueError:
+        return "[::1]:80"
+
+
+def _several(text: str, option: str) -> InvalidInput:
+    """The error of a list in one option."""
+    host = text.partition(":")[0]
+    each = (part.strip() for part in text.split(","))
+    listed = [part if ":" in part or ":" not in text else f"{host}:{part}" for part in each if part]
+    shown = ",".join(f'{option}="{printable(part, 60)}"' for part in listed[:2])
+    more = ", and so on" if len(listed) > 2 else ""
+    return InvalidInput(f"an option has one host and port, and no list: write {shown}{more}", detail="a list")
+
+
+def _port(text: str, whole: str, option: str, services: Services) -> int | None:
     if text == _ANY:
         return None
     if text.isascii() and text.isdigit() and len(text) < 20:
@@ -107,6 +129,8 @@ def _port(text: str, option: str, services: Services) -> int | None:
     else:
         port = services(text)
     if port is None or not 1 <= port <= 65535:
+        if "," in text:
+            raise _several(whole, option)
         raise InvalidInput(
             f"{printable(text, 60)!r} is no port: write a number from 1 to 65535, or * for every port "
             f'({option}="*:*" is every port of every host)',
