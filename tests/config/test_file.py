@@ -239,10 +239,10 @@ def test_a_source_loads_again_what_the_file_says_now(write: Write) -> None:
         ),
         ("[[tcp.ranges]]\nfirst = 1\nlisten = 'public'", "tcp.ranges 1: last: is missing: write it"),
         ("[tcp]\nranges = [{first=9,last=5,listen='public'}]", "first port 9 is above its last 5: swap them"),
-        ("[tcp]\nallocate_from = 2", "tcp.allocate_from = 2: there are 2 ranges, counted from 0: write 1"),
+        ("[tcp]\nallocate_from = 2", "tcp.allocate_from = 2: 1 is the last of tcp.ranges, counted from 0: write that"),
         (
             "[tcp]\nallocate_from = 1\nranges = [{first=5,last=9,listen='public'}]",
-            "tcp.allocate_from = 1: there is one range, counted from 0: write 0",
+            "tcp.allocate_from = 1: 0 is the last of tcp.ranges, counted from 0: write that",
         ),
         (
             '[access]\nrevoked_keys = ["/nope"]',

@@ -233,11 +233,7 @@ class Tcp(Section):
         [TcpRange(first=21000, last=22999, listen="loopback"), TcpRange(first=30000, last=39999, listen="public")],
         description="The ports that clients may request. The gateway refuses a port outside all ranges.",
     )
-    allocate_from: int = Field(
-        1,
-        ge=0,
-        description="Number of the range for `-R 0:...`, counted from 0. Not set: 1, or 0 where there is one range.",
-    )
+    allocate_from: int = Field(1, ge=0, description="The range for `-R 0:...`, counted from 0. Not set: 1, or the one.")
     purposes: Purposes = Field(
         default_factory=lambda: dict(DEFAULT_PURPOSES),
         description="Ports of the port table, by their purpose: `ferry keys add NAME KEY --listen ssh` gives one of `ssh`. With `access.mode = keys`, a port of them that a key has asked for stays its own for good, until `ferry release`. Each lies within one of `ranges`; where those are set and this is not, the default ones outside do not count.",
@@ -259,9 +255,8 @@ class Tcp(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Tcp:
         if self.ranges and "allocate_from" in self.model_fields_set and self.allocate_from >= len(self.ranges):
-            last = len(self.ranges) - 1
-            counted = f"there are {last + 1} ranges, counted from 0" if last else "there is one range, counted from 0"
-            raise ValueError(f"tcp.allocate_from = {self.allocate_from}: {counted}: write {last}")
+            most = f"{len(self.ranges) - 1} is the last of tcp.ranges, counted from 0: write that"
+            raise ValueError(f"tcp.allocate_from = {self.allocate_from}: {most}")
         spans = sorted((r.first, r.last) for r in self.ranges)
         for (_, last), (first, _) in itertools.pairwise(spans):
             if first <= last:
