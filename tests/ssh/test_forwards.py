@@ -64,6 +64,40 @@ class SlowRegistry(MemoryRegistry):
         return undone
 
 
+class LateAnswers(MemoryRegistry):
+    """Answers a claim when it is told to. `claimed` is set when one is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.claimed, self.let_go = asyncio.Event(), asyncio.Event()
+
+    async def claim(
+        self, address: Address, identity: Identity, worker: WorkerId, *, now: float, terms: Terms
+    ) -> Claimed | Taken:
+        answer = await super().claim(address, identity, worker, now=now, terms=terms)
+        self.claimed.set()
+        await self.let_go.wait()
+        return answer
+
+
+async def test_a_client_that_leaves_while_it_claims_takes_nothing_from_its_identitys_other(key: Path) -> None:
+    registry = LateAnswers()
+    async with one_client(key, registry) as (gateway, first):
+        registry.let_go.set()
+        assert await first.forward(b"blog", 80)
+        [tunnel] = gateway.tunnels
+        registry.let_go.clear()
+        registry.claimed.clear()
+        async with gateway.client(key) as second:
+            second.send(MSG_GLOBAL_REQUEST, String(b"tcpip-forward"), Boolean(True), String(b"blog"), UInt32(80))
+            await registry.claimed.wait()
+        await until(lambda: len(gateway.clients) == 1)
+        registry.let_go.set()
+        await until(lambda: gateway.said("tunnel.refused"))
+        assert refusals(gateway) == ["gone"]
+        assert (gateway.tunnels, gateway.said("tunnel.takeover")) == ([tunnel], [])
+
+
 async def test_undoing_one_forward_leaves_a_newer_one_its_reservation(key: Path) -> None:
     """Two connections of one key ask for one name, the first with an unknown word: its reservation is
     given back after the second has the name."""
