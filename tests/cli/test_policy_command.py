@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -457,3 +458,30 @@ def test_the_holder_of_a_certificate_is_asked_about_by_its_rules(ask: Asked) -> 
     for key_id, place in (("a:1", f"{toml}, line 7: sshd.match 1: allow_tcp_forwarding"), ("b:1", None)):
         _, found = ask.json("explain", "holders.toml", "--who", f"{ca}:{key_id}", "--reach", "web-1:22")
         assert (found["answers"][0]["gateway"] or {}).get("place") == place
+
+
+@pytest.mark.parametrize(
+    ("target", "allowed", "said"),
+    [
+        ("localhost:21023", True, "may reach port 21023"),
+        ("127.0.0.1:21023", False, "rule 'ports' allows it"),  # the key has the other form alone
+        ("127.0.0.1:4001", False, "rule 'hosts' allows it"),
+        ("127.0.0.1:4002", False, "no rule does"),
+    ],
+)
+def test_an_address_of_loopback_is_asked_about_as_it_is_typed(
+    ask: Asked, target: str, allowed: bool, said: str
+) -> None:
+    """Of a port and a host of that address, the one is told that the rule or the key allows."""
+    key = make_key(ask.folder / re.sub("[.:]", "-", target), comment="name=staff")
+    permits = 'permitopen="localhost:21023",permitopen="127.0.0.1:4002"'
+    (ask.folder / "staff").write_text(f"{permits} {key.with_suffix('.pub').read_text()}")
+    (ask.folder / "both.toml").write_text(
+        '[[rule]]\nname = "ports"\nwho = "staff"\nreach.ports = "21023"\n'
+        '[[rule]]\nname = "hosts"\nwho = "staff"\nreach.hosts = "127.0.0.1:4001"\n'
+    )
+    ask.configure('mode = "keys"', 'keys = ["staff"]', 'policy = "both.toml"')
+    code, found = ask("explain", "--who", "staff", "--reach", target)
+    assert (code, said in found) == (int(not allowed), True), found
+    by_key = found.partition(" key: ")[2]
+    assert ("allows it" in by_key) is (target in ("localhost:21023", "127.0.0.1:4002")), found

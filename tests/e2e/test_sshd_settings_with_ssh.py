@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,8 @@ def test_a_match_counts_for_those_who_meet_it(gateway: Gateway, use: Callable[..
 def test_loopback_under_gateway_ports_no(use: Callable[..., int], ssh: StockSsh, asked: str, opened: set[str]) -> None:
     port = use(gateway_ports="no")
     with ssh.start("-R", f"{asked}{port}:localhost:1") as child:
-        child.line(f"^Forwarding TCP traffic from localhost:{port}$")
+        where = "localhost" if "127.0.0.1" in opened else "[::1]"
+        child.line(f"^Forwarding TCP traffic from {re.escape(where)}:{port}$")
         assert listening_on(port) == opened
         assert "ignores" not in child.out.text
 

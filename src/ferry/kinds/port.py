@@ -7,7 +7,7 @@ from typing import Final
 
 from ferry.errors import Refusal
 from ferry.hostnames import Urls
-from ferry.names import Address, IdentityId, Kind
+from ferry.names import Address, Endpoint, IdentityId, Kind
 from ferry.protocol.forward_spec import BindRequest
 
 from .base import (
@@ -99,7 +99,7 @@ class PortKind(TunnelKind):
 
     def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
         port = shown.address.port
-        where = context.urls.host_port(port) if _is_public(shown) else f"localhost:{port}"
+        where = context.urls.host_port(port) if _is_public(shown) else _local(shown.port, port)
         lines = [f"Forwarding TCP traffic from {where}", *(f"  {part}" for part in _reach(shown, context))]
         if shown.port is not None and shown.port.instead:
             lines.append(f"  the gateway ignores the address that you wrote before the port: {shown.port.instead}")
@@ -146,6 +146,12 @@ class PortKind(TunnelKind):
 
 
 TCP: Final = PortKind()
+
+
+def _local(opened: ListenPort | None, port: int) -> str:
+    """`localhost` with the port, or where it listens on `::1` alone, that address."""
+    hosts = () if opened is None else opened.hosts
+    return f"localhost:{port}" if not hosts or "127.0.0.1" in hosts else str(Endpoint(hosts[0], port))
 
 
 def _is_public(shown: ForwardShown) -> bool:

@@ -49,6 +49,8 @@ class Aim(NamedTuple):
     """In lower case: the label of a name or alias, or a host; empty for a port. The name of a socket, as it is written."""
     port: int
     """0 for a web name or a socket."""
+    typed: str = ""
+    """The host as somebody types it, if that is another form of the name: of a port that is reached by an address."""
 
     @property
     def target(self) -> str:
@@ -104,7 +106,7 @@ def parse_reach(text: str) -> list[Aim]:
         raise InvalidInput(f"'{printable(text, 80)}' is no host with a port: write web-1:22, or localhost:21023")
     wanted = Aim(Act.REACH, What.HOST, normal(host), port)
     if host in _LOOPBACK:
-        return [Aim(Act.REACH, What.PORT, "", port), wanted]
+        return [Aim(Act.REACH, What.PORT, "", port, host.removeprefix("localhost")), wanted]
     if "." in host or ":" in host:
         return [wanted]
     return [wanted._replace(what=What.ALIAS, name=parse_label(host, "alias")), wanted]

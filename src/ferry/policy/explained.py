@@ -47,10 +47,14 @@ class Verdict:
     """Without a policy file: it is allowed because the target is its own, and not because `permitopen=` names it."""
 
     @property
+    def refusals(self) -> int:
+        """How many of key, policy and configuration refuse it."""
+        return sum(isinstance(each, Refusal) for each in (self.by_key, self.by_policy, self.by_gateway))
+
+    @property
     def allowed(self) -> bool:
-        """Both allow it."""
-        decided = self.by_key is None and self.by_gateway is None and not isinstance(self.by_policy, Refusal)
-        return decided and self.line is not None
+        """None of them refuses it."""
+        return self.refusals == 0 and self.line is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +75,10 @@ class Settings:
 def verdict(
     settings: Settings, asker: Asker, aims: Sequence[Aim], line: KeyLine | None, by_key: Refusal | None = None
 ) -> Verdict:
-    """The answer about the first of `aims` that is allowed, or about the first of all. `by_key`: where there is no line that
-    lets the key in, the reason why."""
+    """The answer about the first of `aims` that is allowed, else that has the fewest refusals. `by_key`: where there is no
+    line that lets the key in, the reason why."""
     found = [_verdict(settings, asker, aim, line, by_key) for aim in aims]
-    return next((each for each in found if each.allowed), found[0])
+    return min(found, key=lambda each: (not each.allowed, each.refusals))
 
 
 def _verdict(settings: Settings, asker: Asker, aim: Aim, line: KeyLine | None, by_key: Refusal | None) -> Verdict:
@@ -171,7 +175,7 @@ def _address(who: Identity, aim: Aim, rules: ForwardRules) -> Address:
 
 def _sent(aim: Aim) -> tuple[bytes, int]:
     """The host and the port that ssh sends."""
-    return aim.name.encode() or b"localhost", aim.port
+    return (aim.typed or aim.name).encode() or b"localhost", aim.port
 
 
 def _by_options(may: Allowance, who: Identity, aim: Aim, rules: ForwardRules) -> Refusal | None:
