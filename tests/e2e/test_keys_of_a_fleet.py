@@ -88,7 +88,8 @@ def test_a_port_of_a_line_is_nobody_elses_before_its_key_has_come(fleet: Fleet, 
     second = fleet.ssh_ports[1]
     assert fleet.table()[second] | {"lines": []} == {
         "port": second, "label": "ssh", "host": None, "holder": fingerprint(fleet.keys["web-2"]), "state": "never seen",
-        "since": None, "kept_until": None, "kept_for_good": True, "lines": [],
+        "since": None, "kept_until": None, "kept_for_good": True, "lines": [], "bound": [],
+        "comment": "root@web-2",
     }  # fmt: skip
     ended = fleet.ssh("ann").run("-N", "-R", f"{second}:localhost:{lines.port}")
     assert (ended.code, f"Refused -R {second}: port {second} belongs to somebody else: ask for" in ended.err) == (

@@ -86,8 +86,8 @@ class ConfigSource:
         if mistakes.texts or config is None:
             raise InvalidInput("\n".join(in_order(mistakes.texts, provenance.default)))
         whole = self.cwd / self.path if self.path else provenance.default
-        config.was_read(digest)
-        config.places.update(_places(config, replace(provenance, default=str(whole))))
+        config.written.sha256 = digest
+        config.written.places.update(_places(config, replace(provenance, default=str(whole))))
         return config
 
     @property

@@ -39,6 +39,7 @@ from .values import (
     Words,
     is_loopback,
 )
+from .written import Written
 
 
 class Ssh(Section):
@@ -428,24 +429,12 @@ class Config(Section):
             return self.names.per_identity
         return limits.NAMES_PER_IDENTITY_ON_LOOPBACK
 
-    _places: dict[str, str] = PrivateAttr(default_factory=dict)
+    _written: Written = PrivateAttr(default_factory=Written)
 
     @property
-    def places(self) -> dict[str, str]:
-        """Where the settings are written that decide on clients, by the dotted key (`sshd.match.0.permit_open`): the file, the
-        line and the key. Empty without a file."""
-        return self._places
-
-    _sha256: str = PrivateAttr("")
-
-    @property
-    def sha256(self) -> str:
-        """Of the file that it was read from, in hexadecimal; empty without one."""
-        return self._sha256
-
-    def was_read(self, sha256: str) -> None:
-        """Note the SHA-256 of the file."""
-        self._sha256 = sha256
+    def written(self) -> Written:
+        """Where it was read from."""
+        return self._written
 
     @property
     def services(self) -> frozenset[int]:

@@ -73,7 +73,7 @@ class Reloader:
         observation.set_rates(log_rates_of(config))
         worker.in_force.error = ""
         waits = needs_restart(self._started_with, config)
-        observation.report("config.reloaded", needs_restart=" ".join(waits), sha256=config.sha256)
+        observation.report("config.reloaded", needs_restart=" ".join(waits), sha256=config.written.sha256)
         mistakes = worker.settings.login.access.mistakes
         return ReloadedInfo(
             changed=[key for key in FIELDS if attrgetter(key)(before) != attrgetter(key)(config)],

@@ -92,7 +92,13 @@ async def _serve(
             stop, again = asyncio.Event(), asyncio.Event()
             _on_signals(stop, signal.SIGTERM, signal.SIGINT)
             _on_signals(again, signal.SIGHUP)
-            report("gateway.started", version=__version__, domain=config.domain, pid=os.getpid(), sha256=config.sha256)
+            report(
+                "gateway.started",
+                version=__version__,
+                domain=config.domain,
+                pid=os.getpid(),
+                sha256=config.written.sha256,
+            )
             if welcome is not None:
                 await _welcome(config, worker, welcome)
             systemd.notify("READY=1")

@@ -111,7 +111,10 @@ def _sshd_options(config: Config, keywords: Keywords, table: str) -> SshdOptions
         pubkey_accepted_algorithms=parse_algorithms(algorithms)
         if (algorithms := keywords.pubkey_accepted_algorithms)
         else None,
-        places={name: config.places.get(key := f"{table}.{name}", counted(key)) for name in keywords.model_fields_set},
+        places={
+            name: config.written.places.get(key := f"{table}.{name}", counted(key))
+            for name in keywords.model_fields_set
+        },
     )
 
 

@@ -89,7 +89,7 @@ def decide_tunnel(wanted: Wanted, target: Target, visits: VisitPolicy, *, loop: 
         return refusal
     if wanted.judge is None or loop:
         decided = visits.decide(wanted.who, replace(target, named=wanted.named or loop))
-        if isinstance(decided, Refusal) and target.owner is not None:
+        if isinstance(decided, Refusal) and target.owner not in (None, wanted.who.id):
             permit = printable(str(Permit(wanted.text, wanted.port)), 80)
             decided = replace(decided, detail=f'{decided.detail}: its line has no permitopen="{permit}"')
         return decided
