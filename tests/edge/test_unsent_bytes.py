@@ -11,7 +11,8 @@ import pytest
 
 from edge.tcp_tunnel import small_visitor
 from ferry import limits
-from ferry.edge.unsent import Unsent, has_left, unacknowledged
+from ferry.edge.unsent import Unsent, has_left
+from ferry.send_queue import unacknowledged
 from resets import reset_at_close
 
 MANY = 10_000

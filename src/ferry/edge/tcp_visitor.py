@@ -11,12 +11,12 @@ from typing import Final
 from ferry.limiters.shortage import Standing
 from ferry.names import Endpoint
 from ferry.registry.routes import Tunnel
+from ferry.send_queue import unacknowledged
 from ferry.streams import OpenFailure
 from ferry.visits import Visit, connection_visit
 
 from .bridge import Bridge
 from .socks_guard import GuardedBridge
-from .unsent import unacknowledged
 
 _NOTES: Final = MappingProxyType(
     {

@@ -10,27 +10,12 @@ of its speed.
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import select
-import socket
-import sys
-import termios
 from collections.abc import Callable
-from typing import Final
 
 from ferry import limits
 from ferry.relay import WritePause
-
-_SIOCOUTQNSD: Final = 0x894B  # linux/sockios.h, tcp(7): unsent bytes in the send queue
-
-
-def unacknowledged(transport: asyncio.Transport) -> int:
-    """Bytes that the visitor's system has not acknowledged, in our buffer and in the kernel's (tcp(7) SIOCOUTQ).
-
-    Our buffer alone is no measure: the kernel takes more only when VISITOR_UNSENT_BYTES / 2 have gone, which takes
-    three seconds at 20 KB/s.
-    """
-    return transport.get_write_buffer_size() + _queued(transport, termios.TIOCOUTQ)
+from ferry.send_queue import not_sent
 
 
 def has_left(transport: asyncio.Transport) -> bool:
@@ -45,15 +30,6 @@ def has_left(transport: asyncio.Transport) -> bool:
     poll = select.poll()
     poll.register(sock.fileno(), 0)  # poll always reports errors and hang-ups
     return any(event & select.POLLERR for _, event in poll.poll(0))
-
-
-def _queued(transport: asyncio.Transport, request: int) -> int:
-    sock = transport.get_extra_info("socket")
-    if sock is None:  # TLS over a connection that is gone
-        return 0
-    if sock.family == socket.AF_UNIX:
-        request = termios.TIOCOUTQ  # it knows no other, and what is sent has arrived
-    return int.from_bytes(fcntl.ioctl(sock.fileno(), request, bytes(4)), sys.byteorder)
 
 
 class Unsent:
@@ -74,7 +50,7 @@ class Unsent:
         """Pause the writes to the visitor if it has more unsent bytes than each of the tunnel's `visitors` may have.
         Returns the number of bytes to relay before the next check."""
         most = _allowed(visitors)
-        if most and self._timer is None and _queued(self._transport, _SIOCOUTQNSD) > most:
+        if most and self._timer is None and not_sent(self._transport) > most:
             self._enough = most // 2
             self._pause_writes(int(WritePause.UNSENT))
             self._look_again_in(limits.UNSENT_LOOK_SECONDS)
@@ -85,7 +61,7 @@ class Unsent:
 
     def _look_again(self, waited: float) -> None:
         # The unsent bytes of a reset connection never go. Resume the writes: the next one finds the reset.
-        if _queued(self._transport, _SIOCOUTQNSD) > self._enough and not has_left(self._transport):
+        if not_sent(self._transport) > self._enough and not has_left(self._transport):
             self._look_again_in(min(2 * waited, limits.UNSENT_LOOK_MOST_SECONDS))
         else:
             self._timer = None

@@ -20,12 +20,12 @@ from ferry.edge.descriptors import DescriptorGate
 from ferry.edge.http.backend import Backend
 from ferry.edge.http.pace import Pace
 from ferry.edge.http.shared import Bounds
-from ferry.edge.unsent import unacknowledged
 from ferry.limiters.connection_limiter import ConnectionLimiter
 from ferry.limiters.shortage import Standing
 from ferry.limiters.sources import ExemptNetworks
 from ferry.names import Endpoint
 from ferry.report import no_report
+from ferry.send_queue import unacknowledged
 from hand_clock import HandClock
 from resets import reset
 from turns import timers, until

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from ferry import limits
-from ferry.edge.unsent import unacknowledged
 from ferry.errors import RemoteProtocolError
 from ferry.limiters.shortage import Standing
 from ferry.protocol.first_bytes import LOOK_BYTES, FirstBytes, classify
@@ -20,6 +19,7 @@ from ferry.protocol.http1.request import RequestHead
 from ferry.protocol.http1.response import ResponseHead
 from ferry.protocol.http1.serialize import interim_head, response_head
 from ferry.protocol.wrong_port import TLS_ALERT
+from ferry.send_queue import unacknowledged
 
 from . import pages
 from .connection import BEHIND, READ_AHEAD, STREAM_FULL, ConnectionOwner, ConnectionPhase, VisitorConnection

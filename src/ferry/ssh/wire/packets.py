@@ -42,6 +42,7 @@ from asyncssh.misc import DisconnectError, MACError, ProtocolError
 from asyncssh.packet import PacketDecodeError, SSHPacket, UInt32
 
 from ferry import limits
+from ferry.send_queue import unacknowledged
 
 from .channel import TunnelChannel
 from .channel_state import Waiting
@@ -421,9 +422,10 @@ class PacketConnection(KeepaliveConnection):
 
     @property
     def life(self) -> tuple[float, int]:
-        """It changes while the peer is there: the time of its last bytes, and the number of our bytes that it has
-        taken."""
-        return self._heard, self._written - self._waiting
+        """It changes while the peer is there: the time of its last bytes, and the number of our bytes that its system has
+        acknowledged. What the kernel has taken is no measure: it takes more in large steps."""
+        unread = 0 if self._transport is None else unacknowledged(self._transport)
+        return self._heard, self._written - unread
 
     def stuck(self, now: float) -> str | None:
         """The reason to end this connection, if it does not move. Called once a second, with the loop's time."""
