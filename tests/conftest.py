@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import itertools
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -21,6 +22,10 @@ from ssh_command import StockSsh, make_key
 
 if TYPE_CHECKING:
     from inside_gateway import Inside
+
+# Tests run parts of `ferry` in their own process. Settings of whoever runs them are none of theirs.
+for _name in [name for name in os.environ if name.startswith("FERRY_")]:
+    del os.environ[_name]
 
 # How long an example takes, or to draw one, depends on what else runs.
 hypothesis.settings.register_profile("ferry", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])

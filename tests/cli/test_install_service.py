@@ -114,7 +114,8 @@ async def test_a_unit_is_written_and_the_state_folder_is_made_once(host: Path) -
 async def test_the_state_may_be_behind_a_link_of_root_alone(host: Path, maker: int) -> None:
     """Root would give to the service whatever folder the link leads to."""
     done_by(host, "systemctl")
-    (host / "data").mkdir(mode=0o755)
+    (host / "data").mkdir()
+    (host / "data").chmod(0o755)  # whatever the umask
     (host / "state").symlink_to(host / "data")
     os.chown(host / "state", maker, maker, follow_symlinks=False)
     done = await install(host, "--user", "root")

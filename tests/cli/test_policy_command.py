@@ -305,7 +305,7 @@ def test_a_file_that_is_not_read_is_told_to_who_asks_about_a_key_in_it(ask: Aske
 
 
 def test_a_key_that_has_expired_is_told_so(ask: Asked) -> None:
-    (ask.folder / "old").write_text(f'expiry-time="20200101" {(ask.folder / "ann.pub").read_text()}')
+    (ask.folder / "old").write_text(f'expiry-time="202001011200Z" {(ask.folder / "ann.pub").read_text()}')
     ask.configure('mode = "keys"', 'keys = ["old"]')
     code, said = ask("explain", "--who", "ann", "--publish", "21023")
     assert (code, "the key has expired, on 2020-01-01" in said) == (1, True), said

@@ -312,6 +312,7 @@ def test_root_adds_no_key_behind_a_link_of_another_user(
         keys, roots = folder / "keys", folder / "roots"
         keys.mkdir()
         roots.write_text("# of root\n")
+        roots.chmod(0o644)  # whatever the umask
         (keys / "ferry_allow.keys").symlink_to(roots)
         give_to_nobody(keys)
         closed = start_gateway(access={"mode": "keys", "keys": [keys]})

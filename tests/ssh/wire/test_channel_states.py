@@ -142,7 +142,7 @@ def test_a_new_channel_is_in_no_table() -> None:
 def test_a_cut_reaches_the_sink_once_in_every_state(state: State) -> None:
     stage = Stage(state)
     stage.channel.cut(BROKEN)
-    told = GONE if state in (State.NEW, State.OPENING, State.ASKED) else ("stream_lost", BROKEN)
+    told = GONE if state in (State.NEW, State.OPENING) else ("stream_lost", BROKEN)
     assert stage.sink.news() == [told]
     stage.channel.cut(BROKEN)
     stage.channel.refuse(OpenFailure.TIMEOUT)
