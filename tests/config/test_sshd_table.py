@@ -39,7 +39,7 @@ def test_the_page_names_all_that_a_block_may_have() -> None:
 def test_the_file_and_the_environment_have_the_same_blocks(tmp_path: Path) -> None:
     file = write(
         tmp_path,
-        '[sshd]\nallow_tcp_forwarding = false\nstreamlocal_folder = "run"\n'
+        '[sshd]\nallow_tcp_forwarding = false\nstreamlocal_folder = "run"\nclient_alive_count_max = 7\n'
         '[[sshd.match]]\nuser = "tunnel other"\nallow_tcp_forwarding = "remote"\nclient_alive_interval = "1m"\n',
     )
     blocks = '[{"user": ["tunnel", "other"], "allow_tcp_forwarding": "remote", "client_alive_interval": 60}]'
@@ -54,7 +54,8 @@ def test_the_file_and_the_environment_have_the_same_blocks(tmp_path: Path) -> No
     who = Who("tunnel", ANN, "192.0.2.1", Endpoint("192.0.2.2", 22))
     found = sshd_rules_of(load(file, {}, {}), None).of(who)
     assert (found.allow_tcp_forwarding, found.client_alive_interval) == (Forwarding.REMOTE, 60.0)
-    assert found.rule("allow_tcp_forwarding") == f"{file}, line 6: sshd.match 1: allow_tcp_forwarding"
+    assert found.client_alive_count_max == 7, "of all, where the block says nothing"
+    assert found.rule("allow_tcp_forwarding") == f"{file}, line 7: sshd.match 1: allow_tcp_forwarding"
     by_variable = sshd_rules_of(load(None, {"FERRY_SSHD__MATCH": blocks}, {}), None).of(who)
     assert by_variable.rule("allow_tcp_forwarding") == "FERRY_SSHD__MATCH: sshd.match 1: allow_tcp_forwarding"
     for_all = sshd_rules_of(load(file, {}, {}), None).of(who._replace(user="root"))

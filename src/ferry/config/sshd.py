@@ -144,6 +144,15 @@ class Keywords(Section):
         default_factory=list,
         description='The algorithms with which keys may sign: names and patterns, such as `["sk-*", "*-cert-v01@openssh.com"]` for security keys and certificates alone. `-` before the first word takes them from all that Ferry has; `+` and `^` leave all. Not set: all.',
     )
+    client_alive_interval: Seconds | None = Field(
+        None,
+        description='`ClientAliveInterval`: how long a client is quiet before the gateway asks it, such as `"15s"`; `0` never asks. Not set: `ssh.keepalive_interval`.',
+    )
+    client_alive_count_max: int | None = Field(
+        None,
+        ge=1,
+        description="`ClientAliveCountMax`: intervals of silence after which a client counts as gone, at least two. Not set: `ssh.keepalive_count`.",
+    )
 
 
 class SshdMatch(Keywords):
@@ -166,15 +175,6 @@ class SshdMatch(Keywords):
     )
     local_address: Networks = Field(default_factory=list, description="The gateway's address that a client uses.")
     local_port: list[int] = Field(default_factory=list, description="The gateway's port that a client uses.")
-    client_alive_interval: Seconds | None = Field(
-        None,
-        description='`ClientAliveInterval`: how long a client is quiet before the gateway asks it, such as `"15s"`; `0` never asks. `ssh.keepalive_interval` is that of all others.',
-    )
-    client_alive_count_max: int | None = Field(
-        None,
-        ge=1,
-        description="`ClientAliveCountMax`: intervals of silence after which a client counts as gone, at least two. `ssh.keepalive_count` is that of all others.",
-    )
 
     @model_validator(mode="after")
     def _whom(self) -> SshdMatch:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ferry.config.model import Config
-from ferry.config.sshd import Keywords, SshdMatch, keys_needed, permits_of
+from ferry.config.sshd import Keywords, keys_needed, permits_of
 from ferry.config.values import is_loopback
 from ferry.config.words import counted
 from ferry.edge.http.own_page import OwnPage
@@ -95,7 +95,6 @@ def _sshd_options(config: Config, keywords: Keywords, table: str) -> SshdOptions
     """The settings of one table, which has the dotted key `table`."""
     permit_listen = permits_of(keywords.permit_listen, parse_permit_listen)
     permit_open = permits_of(keywords.permit_open, parse_permit_open)
-    match = keywords if isinstance(keywords, SshdMatch) else None
     return SshdOptions(
         allow_tcp_forwarding=_FORWARDING.get(keywords.allow_tcp_forwarding or ""),
         gateway_ports=GatewayPorts(keywords.gateway_ports) if keywords.gateway_ports else None,
@@ -103,8 +102,8 @@ def _sshd_options(config: Config, keywords: Keywords, table: str) -> SshdOptions
         permit_open=permit_open,
         disable_forwarding=keywords.disable_forwarding,
         max_sessions=keywords.max_sessions,
-        client_alive_interval=match.client_alive_interval if match else None,
-        client_alive_count_max=match.client_alive_count_max if match else None,
+        client_alive_interval=keywords.client_alive_interval,
+        client_alive_count_max=keywords.client_alive_count_max,
         allow_streamlocal_forwarding=_FORWARDING.get(keywords.allow_streamlocal_forwarding or ""),
         streamlocal_bind_unlink=keywords.streamlocal_bind_unlink,
         keys_needed=keys_needed(keywords.authentication_methods),
