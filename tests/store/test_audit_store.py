@@ -94,7 +94,7 @@ async def test_records_stand_behind_the_first_one_which_names_the_installation(l
 
 async def test_each_field_of_a_record_has_the_column_of_its_name(store: Store) -> None:
     columns = AuditRecord._fields
-    full = AuditRecord(*(number if name in columns[-5:] else name for number, name in enumerate(columns)))  # type: ignore[arg-type]
+    full = AuditRecord._make(number if name in columns[-5:] else name for number, name in enumerate(columns))
 
     def stored(connection: Connection) -> list[AuditRecord]:
         last = add(connection, [full], installation="here")

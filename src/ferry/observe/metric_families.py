@@ -8,6 +8,7 @@ prometheus_client, which takes 2 MB with its HTTP server: `exposition` loads it 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
@@ -17,7 +18,7 @@ LabelValues = tuple[str, ...]
 Sort = Literal["counter", "gauge", "histogram"]
 
 
-class Family:
+class Family(ABC):
     """Samples of one name, and what Prometheus is told about them."""
 
     sort: ClassVar[Sort]
@@ -28,9 +29,9 @@ class Family:
         self.labels = labels
         families.all.append(self)
 
+    @abstractmethod
     def samples(self) -> Iterable[tuple[LabelValues, float]]:
         """The values now, each with the values of the labels."""
-        raise NotImplementedError
 
 
 class Families:
