@@ -72,6 +72,15 @@ def test_a_reload_and_a_stop_are_what_systemd_takes_them_for(host: SystemdHost) 
     assert host.shown("ferry", "ActiveState", "Result", "ExecMainStatus") == ["inactive", "success", "0"]
 
 
+def test_a_reload_with_a_mistake_fails_and_changes_nothing(host: SystemdHost) -> None:
+    [pid] = host.shown("ferry", "MainPID")
+    host.write(CONFIG, 'state = "/var/lib/ferry"\ndrain = "soon"\n')
+    assert host.systemctl("reload", "ferry").code == 1
+    assert host.shown("ferry", "MainPID", "ActiveState", "SubState") == [pid, *RUNNING]
+    asked = host.run(FERRY, "status")
+    assert "the last reload was refused: /etc/ferry/ferry.toml, line 2: drain:" in asked.out, asked.out
+
+
 def test_one_that_was_killed_is_started_again(host: SystemdHost) -> None:
     [pid] = host.shown("ferry", "MainPID")
     assert host.run("kill", "-KILL", pid).code == 0

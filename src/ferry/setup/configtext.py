@@ -15,7 +15,7 @@ WIDTH = 100
 HEADER = """\
 # Ferry's configuration. Every setting is here; a line that begins with `#` shows a default.
 # Check with `ferry check-config --config FILE`. Each setting can also be given in the environment:
-# `listen` in `[ssh]` is FERRY_SSH__LISTEN. After a change: `systemctl reload ferry`, or SIGHUP.
+# `listen` in `[ssh]` is FERRY_SSH__LISTEN. After a change: `ferry reload`, or `systemctl reload ferry`.
 # Durations are written 15s, 10m, 2h, 30d; sizes 16KiB, 1MiB; addresses 127.0.0.1:2222, [::1]:2222, or *:2222 for all.
 """
 

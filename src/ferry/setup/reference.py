@@ -24,8 +24,8 @@ INTRO = """\
 
 An unknown key is an error that names the nearest known one. `ferry check-config` validates the configuration and checks
 DNS, ports and files, without starting the gateway. `ferry reload` has the running one
-read it again, with all files that it names, and says what has changed; so does SIGHUP (`systemctl reload ferry`), without
-a word on the terminal. If it
+read it again, with all files that it names, and says what has changed; so does `systemctl reload ferry`, for the journal,
+and SIGHUP, for the log alone. If it
 is invalid, the old one stays in force and the log says why. [Some keys](../troubleshooting.md#a-reload-changed-nothing)
 are read only at the start.
 

@@ -94,10 +94,17 @@ def unit_text(service: Service) -> str:
         state_lines += (
             f"\nLogsDirectory={_quoted(logs.name)}" if of_system else f"\nReadWritePaths={_quoted(str(logs))}"
         )
-    command = f"{_quoted(str(service.command))} serve --config {_quoted(str(service.config_file))}"
+    program = _quoted(str(service.command))
+    command = f"{program} serve --config {_quoted(str(service.config_file))}"
+    reload = f"{program} reload --state {_quoted(str(state))}"
     stop = math.ceil(service.config.drain) + STOP_MARGIN_SECONDS
     return _TEMPLATE.format(
-        command=command, state_lines=state_lines, stop=stop, user=service.account.name, watchdog=WATCHDOG_SECONDS
+        command=command,
+        reload=reload,
+        state_lines=state_lines,
+        stop=stop,
+        user=service.account.name,
+        watchdog=WATCHDOG_SECONDS,
     )
 
 
@@ -121,7 +128,8 @@ StartLimitIntervalSec=0
 Type=notify
 NotifyAccess=main
 ExecStart={command}
-ExecReload=/bin/kill -HUP $MAINPID
+# It fails, and changes nothing, if the new configuration has a mistake; the journal says which.
+ExecReload={reload}
 User={user}
 Group={user}
 UMask=0077
