@@ -21,7 +21,7 @@ from ferry.edge.host_stream import HostStream
 from ferry.edge.hosts import Hosts
 from ferry.errors import Refusal
 from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
-from ferry.policy.grants import HostGrant
+from ferry.policy.grants import HostGrant, grant_host
 from ferry.policy.keys import KeyLine
 from ferry.policy.reach import Host, Wanted, decide_address
 from ferry.protocol.targets import IpAddress
@@ -380,6 +380,39 @@ async def test_of_two_addresses_that_answer_at_once_one_is_closed_again(monkeypa
         told.stream.abort()
 
 
+@pytest.mark.parametrize("end", ["it stops", "it is refused", "it fails", "it connects"])
+async def test_an_attempt_that_is_too_late_ends_without_a_word(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    """Another one was quicker, and it is told to stop."""
+    monkeypatch.setattr(limits, "OUTBOUND_ATTEMPT_SECONDS", 0)
+    loop = asyncio.get_running_loop()
+    connect, late, faults = loop.sock_connect, list[socket.socket](), list[dict[str, Any]]()
+    loop.set_exception_handler(lambda _, context: faults.append(context))
+
+    async def connect_late(sock: socket.socket, address: tuple[str, int]) -> None:
+        if address[0] != "127.0.0.1":
+            return await connect(sock, address)
+        late.append(sock)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if end == "it stops":
+                raise
+            if end == "it is refused":
+                raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused") from None
+            if end == "it fails":
+                raise RuntimeError("a fault of the loop") from None
+
+    async with service("127.0.0.2") as (port, _):
+        monkeypatch.setattr(loop, "sock_connect", connect_late, raising=False)
+        hosts, _asked = hosts_with("127.0.0.1", "127.0.0.2")
+        told = await connected(hosts, port)
+        assert told.endpoint.host == "127.0.0.2"
+        await until(lambda: late[0].fileno() < 0)
+        await turns(3)
+        assert faults == []
+        told.stream.abort()
+
+
 @hurried
 async def test_an_address_that_is_silent_is_waited_for_after_the_others_have_refused(free_port: int) -> None:
     silent = Silent("127.0.0.2", free_port)
@@ -478,15 +511,57 @@ async def test_the_host_ends_first() -> None:
         await until(lambda: not len(hosts))
 
 
-@pytest.mark.parametrize("reading", [True, False])
-async def test_a_reset_of_the_host_is_no_end_in_order(reading: bool) -> None:
+@pytest.mark.parametrize("when", ["it is read", "it is not read", "it has ended"])
+@hurried
+async def test_a_reset_of_the_host_is_no_end_in_order(when: str) -> None:
     async with pair() as (hosts, told, peer):
-        if not reading:
+        ends = ["broken"]
+        if when == "it is not read":
             told.stream.pause_reading()
+        if when == "it has ended":
+            peer.transport.write_eof()
+            await until(lambda: told.ends)
+            ends = ["eof", "broken"]
         reset_at_close(peer.transport.get_extra_info("socket"))
         peer.transport.abort()
-        await until(lambda: told.ends == ["broken"])
+        await timers(1.5)
+        await until(lambda: told.ends == ends)
         await until(lambda: not len(hosts))
+
+
+class Watched:
+    """A transport that notes how often its socket was asked for."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def __getattr__(self, name: str) -> Any:
+        assert name in ("set_write_buffer_limits", "pause_reading", "resume_reading", "abort")
+        return lambda *_: None
+
+    def is_closing(self) -> bool:
+        return False
+
+    def get_extra_info(self, name: str) -> None:
+        assert name == "socket"
+        self.looks += 1
+
+
+@hurried
+async def test_a_host_is_checked_for_a_reset_while_nothing_reads_from_it() -> None:
+    """LEFT_LOOK_SECONDS: else the loop tells of it."""
+    told, transport = Told(), Watched()
+    stream = HostStream[HostGrant](told.join, gone=lambda: None).to(grant_host(Endpoint("192.0.2.1", 80)))
+    stream.connection_made(cast(Any, transport))
+    looks = []
+    for read_or_not in (stream.pause_reading, stream.resume_reading, stream.eof_received):
+        read_or_not()
+        await timers(2.5)
+        looks.append(transport.looks)
+    assert looks == [2, 2, 4]
+    stream.connection_lost(None)
+    await timers(2.5)
+    assert transport.looks == 4
 
 
 async def test_an_abort_is_a_reset_and_a_close_is_none() -> None:

@@ -71,8 +71,10 @@ async def test_a_visit_with_a_normal_end_has_no_note() -> None:
     assert guest.note == ""
 
 
-@pytest.mark.parametrize("proxy", [True, False])
-async def test_only_a_proxy_is_noted_as_one(proxy: bool) -> None:
+@pytest.mark.parametrize(
+    ("answer", "proxy"), [(b"\x05\x00", True), (b"HTTP/1.1 200 OK", False), (b"\x05", False), (b"", False)]
+)
+async def test_only_a_proxy_is_noted_as_one(answer: bytes, proxy: bool) -> None:
     found: list[str] = []
     bridge = GuardedBridge(traffic=Traffic(), owner=Visits([]), found=lambda: found.append("proxy"))
     guest = Guest()
@@ -80,7 +82,8 @@ async def test_only_a_proxy_is_noted_as_one(proxy: bool) -> None:
     guest.trace.join()
     guest.visitor.bridge = bridge
     bridge.near_data(b"\x05\x01\x00")
-    bridge.data_received(b"\x05\x00" if proxy else b"HTTP/1.1 200 OK")
+    if answer:
+        bridge.data_received(answer)
     assert guest.note == ("cut: a SOCKS proxy answered on a public port" if proxy else "")
     assert found == ["proxy"] * proxy
     bridge.eof_received()

@@ -195,6 +195,13 @@ async def test_a_service_that_closes_in_the_handshake_is_reported() -> None:
     assert inner.news() == ["abort"]
 
 
+async def test_a_tunnel_that_breaks_in_the_handshake_is_no_fault_of_the_service() -> None:
+    stream, _, sink, inner = stage(shaking=True)
+    broken = ConnectionResetError("the client is gone")
+    stream.stream_lost(broken)
+    assert (sink.news(), inner.news()) == ([("stream_lost", broken)], [])
+
+
 async def test_an_owner_that_aborts_after_the_handshake_sends_nothing_more() -> None:
     stream, tls, sink, inner = stage(shaking=True)
     stream.write(b"early")
