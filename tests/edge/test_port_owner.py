@@ -60,17 +60,27 @@ class Asked:
 
     async def look(self, port: int) -> dict[str, object]:
         """Ask, which is to be answered."""
-        self.answer.set()
         self.owners.ask(port)
+        assert is_looked_up(port)
+        return await self.found()
+
+    async def found(self) -> dict[str, object]:
+        """The answer of the look-up that runs."""
+        self.answer.set()
         async with asyncio.timeout(SECONDS):
             return await self.told.get()
 
 
+def is_looked_up(port: int) -> bool:
+    return any(task.get_name().endswith(f" {port}") for task in asyncio.all_tasks())
+
+
 async def test_look_ups_run_one_at_a_time_in_a_thread_with_a_pause() -> None:
+    """PORT_OWNERS_PACE_SECONDS."""
     asked = Asked()
     for port in range(2000, 2100):
         asked.owners.ask(port)  # all but the first are not asked at all
-    assert await asked.look(1) == {"port": 2000, "owner": "program of 2000"}
+    assert await asked.found() == {"port": 2000, "owner": "program of 2000"}
     assert asked.ports == [2000]
     assert threading.main_thread() not in asked.threads
     asked.clock.time += PORT_OWNERS_PACE_SECONDS - 0.1
@@ -81,6 +91,7 @@ async def test_look_ups_run_one_at_a_time_in_a_thread_with_a_pause() -> None:
 
 
 async def test_the_same_port_is_looked_up_once_in_a_while() -> None:
+    """PORT_OWNER_SECONDS."""
     asked = Asked()
     await asked.look(2000)
     asked.clock.time += PORT_OWNER_SECONDS - 0.1
@@ -103,7 +114,7 @@ async def test_a_failed_look_up_is_not_the_last() -> None:
     await asyncio.wait([failing])
     asked.clock.time += PORT_OWNERS_PACE_SECONDS
     asked.owners.ask(2001)
-    assert [task for task in asyncio.all_tasks() if "2001" in task.get_name()]
+    assert is_looked_up(2001)
 
 
 async def test_remembered_ports_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,8 +126,7 @@ async def test_remembered_ports_are_bounded(monkeypatch: pytest.MonkeyPatch) -> 
         asked.clock.time += PORT_OWNERS_PACE_SECONDS
     asked.owners.ask(2100)  # one that is remembered is not asked about again
     asked.owners.ask(2000)  # the first was forgotten when the last came
-    names = " ".join(task.get_name() for task in asyncio.all_tasks())
-    assert ("2100" in names, "2000" in names) == (False, True)
+    assert (is_looked_up(2100), is_looked_up(2000)) == (False, True)
 
 
 def test_the_owner_is_named() -> None:

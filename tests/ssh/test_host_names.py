@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from ferry.ssh.host_names import HostNames
-from turns import turns
+from hurried_loop import Watch, hurried
+from turns import timers, turns
 
 ADDRESS = "192.0.2.7"
 PER_NETWORK = 4
@@ -83,32 +84,42 @@ async def test_a_slow_look_up_is_given_up_and_others_do_not_queue_behind_it(
             await turns()
 
 
-async def test_so_many_names_are_looked_up_at_once_whatever_their_networks(
-    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """HOST_NAME_LOOKUPS."""
-    monkeypatch.setattr("ferry.limits.HOST_NAME_LOOKUPS", 2)
-    monkeypatch.setattr("ferry.limits.HOST_NAME_SECONDS", 0.01)
+@hurried
+async def test_as_shipped_the_number_of_names_looked_up_at_once(resolver: Resolver) -> None:
+    """HOST_NAME_LOOKUPS, and HOST_NAME_SECONDS for those that are slow. What the networks are does not count."""
     resolver.lets_go.clear()
-    names, slow = HostNames(), ["192.0.3.1", "192.0.4.1"]
-    assert [await names.name_of(address) for address in slow] == slow
+    names, watch = HostNames(), Watch()
+    slow = [f"192.0.{network}.1" for network in range(64)]
+    async with asyncio.timeout(6):
+        assert await asyncio.gather(*map(names.name_of, slow)) == slow
+    assert watch.skipped <= 5 <= watch.seconds
     assert await names.name_of(ADDRESS) is None
 
 
-async def test_a_name_counts_for_further_log_ins_from_the_address(resolver: Resolver) -> None:
+@hurried
+async def test_a_name_counts_for_a_minute_for_further_log_ins_from_the_address(
+    resolver: Resolver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HOST_NAME_KEEP_SECONDS."""
+    monkeypatch.setattr("ferry.limits.HOST_NAME_SECONDS", None)  # the thread takes its own time
     names = HostNames()
     assert [await names.name_of(ADDRESS) for _ in range(3)] == ["web.example.com"] * 3
-    assert resolver.asked == 1
+    asked = [resolver.asked]
+    for seconds in (59, 2):
+        await timers(seconds)
+        assert await names.name_of(ADDRESS) == "web.example.com"
+        asked.append(resolver.asked)
+    assert asked == [1, 1, 2]
 
 
-async def test_only_so_many_names_are_kept(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ferry.limits.HOST_NAMES", 2)
+async def test_as_shipped_the_number_of_names_that_are_kept(resolver: Resolver) -> None:
+    """HOST_NAMES."""
     names = HostNames()
-    addresses = ["192.0.3.1", "192.0.3.2", ADDRESS]
+    addresses = [f"192.0.{number // 256}.{number % 256}" for number in range(1025)]
     for address in addresses:
         await names.name_of(address)
-    await names.name_of(ADDRESS)
-    await names.name_of(addresses[1])
-    assert resolver.asked == len(addresses), "the two latest are kept"
+    for address in addresses[1:3]:
+        await names.name_of(address)
+    assert resolver.asked == len(addresses), "the latest are kept"
     await names.name_of(addresses[0])
     assert resolver.asked == len(addresses) + 1
