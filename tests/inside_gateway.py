@@ -81,7 +81,7 @@ class _Identities:
         return 0
 
 
-class _NoRows:
+class NoRows:
     def connection_started(self, *_: object) -> None:
         """Records nothing."""
 
@@ -391,7 +391,7 @@ async def inside_gateway(
         store=_Memory(),
         registry=MemoryRegistry() if registry is None else registry,
         identities=_Identities(),
-        connections=_NoRows() if connections is None else connections,
+        connections=NoRows() if connections is None else connections,
         machines=_NoMachines(),
         audit=audit or NoAudit(),
         secret=b"secret",

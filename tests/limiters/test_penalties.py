@@ -208,6 +208,7 @@ def test_a_block_always_ends_and_never_lasts_longer_than_said(steps: list[tuple[
     ("offence", "times"),
     [
         (Offence.NOTHING_OFFERED, 15),  # PENALTY_NOTHING_SECONDS
+        (Offence.OTHER_PROTOCOL, 30),  # PENALTY_OTHER_PROTOCOL_SECONDS
         (Offence.GARBAGE, 8),  # PENALTY_GARBAGE_SECONDS
         (Offence.KEYS_REFUSED, 3),  # PENALTY_KEYS_SECONDS
         (Offence.NEVER_ENDED, 2),  # PENALTY_GRACE_SECONDS

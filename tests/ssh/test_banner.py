@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
-from ferry import limits
 from ferry.hostnames import Urls
 from ferry.kinds.web import HTTP
 from ferry.names import Address, Fingerprint, Identity, IdentityId, WorkerId
-from ferry.registry.contract import Claimed, Terms
+from ferry.registry.contract import Claimed, Reservation, Terms
 from ferry.ssh.banner import Banners
 from ferry.ssh.notices import Notices
 from ferry.ssh.refusals import RefusedForward, RefusedForwards
@@ -17,14 +14,23 @@ from memory_registry import MemoryRegistry
 
 ANN = Identity(IdentityId("ann"), None, Fingerprint("SHA256:ann"))
 TERMS = Terms(keep=100.0, rest=10.0, reserve=True, derived=False, max_reservations=99)
+BANNER_IDENTITIES = 4096
 REFUSED = RefusedForward("-R admin:80", "the operator has reserved the name 'admin': ask for another", "reserved", 1.0)
+
+
+class NamesOfAll(MemoryRegistry):
+    """What one has reserved is everybody's."""
+
+    async def reservations(self, owner: IdentityId | None) -> list[Reservation]:
+        del owner
+        return await super().reservations(None)
 
 
 class Gateway:
     """Its banners, and what they depend on."""
 
-    def __init__(self) -> None:
-        self.registry = MemoryRegistry()
+    def __init__(self, registry: MemoryRegistry | None = None) -> None:
+        self.registry = registry or MemoryRegistry()
         self.refusals = RefusedForwards()
         self.banners = Banners(self.registry, self.refusals)
 
@@ -57,6 +63,7 @@ async def test_a_refusal_is_shown_once_if_nobody_has_seen_it() -> None:
 
 
 async def test_names_that_are_nearly_used_up_are_counted_when_their_number_changes() -> None:
+    """NAMES_NEAR_LIMIT."""
     gateway = Gateway()
     most = RULES.reservations_per_identity
     names = [HTTP.address(f"n{number}.localhost") for number in range(most)]
@@ -71,13 +78,10 @@ async def test_names_that_are_nearly_used_up_are_counted_when_their_number_chang
     assert [line and line.split()[1] for line in (first, second)] == ["refused", "20"]  # one line at a time
 
 
-async def test_the_identities_whose_warnings_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BANNER_IDENTITIES", 2)
-    gateway = Gateway()
-    people = [Identity(IdentityId(f"i{number}"), None, None) for number in range(2)]
-    for number, person in enumerate((ANN, *people)):
-        names = [HTTP.address(f"n{number}-{each}.localhost") for each in range(RULES.reservations_per_identity)]
-        await gateway.reserve(*names, owner=person)
-        assert await gateway.log_in(person)
-    assert await gateway.log_in(people[-1]) is None
-    assert await gateway.log_in() is not None  # forgotten
+async def test_the_identities_whose_warnings_are_remembered_are_bounded() -> None:
+    gateway = Gateway(NamesOfAll())
+    await gateway.reserve(*(HTTP.address(f"n{number}.localhost") for number in range(RULES.reservations_per_identity)))
+    people = [Identity(IdentityId(f"i{number}"), None, None) for number in range(BANNER_IDENTITIES + 1)]
+    assert all([await gateway.log_in(person) for person in people])
+    assert [await gateway.log_in(person) for person in people[1:]] == [None] * BANNER_IDENTITIES
+    assert await gateway.log_in(people[0]) is not None  # forgotten

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from asyncssh.constants import (
 )
 from asyncssh.packet import Boolean, String, UInt32
 
+from ferry.ssh.display.terminal import Terminal
 from gateway_process import Gateway
+from inside_gateway import NoRows, inside_gateway
 from raw_client import RawClient, raw_client
 from raw_session import Session, open_session
+from session_stage import pty_request, staged
 
 CHANNEL_REQUESTS_PER_SECOND = 200
 SESSIONS_PER_CONNECTION = 10
@@ -34,6 +38,34 @@ async def session(client: RawClient) -> Session:
 async def test_input_ahead_is_bounded(session: Session) -> None:
     """SESSION_WINDOW_BYTES: nothing here reads more than keys."""
     assert session.window == 64 * 1024
+
+
+async def test_a_long_name_of_a_terminal_is_cut(key: Path) -> None:
+    """TERM_BYTES: it stays with the session, and a packet has room for 256 KB."""
+    async with staged(key) as stage:
+        await stage.session(terminal=pty_request("x" * 200_000))
+        names = {terminal.name for terminal in gc.get_objects() if isinstance(terminal, Terminal)}
+        assert {name for name in names if name.startswith("xx")} == {"x" * 64}
+
+
+class Rows(NoRows):
+    """Notes what machines call themselves."""
+
+    def __init__(self) -> None:
+        self.hosts: list[object] = []
+
+    def host_told(self, *told: object) -> None:
+        self.hosts.append(told[-1])
+
+
+async def test_a_long_name_of_a_machine_is_cut(key: Path) -> None:
+    """HOST_LABEL_CHARS: it is shown in `ferry ports`, escaped."""
+    rows = Rows()
+    async with inside_gateway(connections=rows) as inside, inside.client(key) as client:
+        session = await open_session(client)
+        assert session is not None
+        assert await session.ask(b"env", String(b"SELF_REMOTE_HOST"), String("x" * 101))
+    assert rows.hosts == ["x" * 100]
 
 
 async def test_large_requests_leave_nothing_in_memory(start_gateway: Callable[..., Gateway], key: Path) -> None:

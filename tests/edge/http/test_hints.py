@@ -167,7 +167,6 @@ async def test_an_answer_gives_one_hint() -> None:
         (404, b"/", DJANGO),
         (400, b"/", VITE % b"server"),
         (403, b"/", b"Unauthorized"),
-        (403, b"/", b"x" * 20_000 + VITE % b"server"),  # past what is looked at
         (403, b"/", b""),
     ],
 )
@@ -184,16 +183,32 @@ async def test_the_answer_itself_is_unchanged() -> None:
         assert await rig.talk(GET, eof=True) == answer
 
 
-async def test_few_pieces_of_few_answers_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    body = VITE % b"server"
-    start = head(403, b"Content-Length: %d\r\n" % len(body))
-    assert await told(InPieces(start, *(body[at : at + 4] for at in range(0, len(body), 4)))) == []
-    monkeypatch.setattr("ferry.limits.HINT_ANSWERS", 1)
-    other = head(403, b"Content-Length: 5\r\n") + b"other"
-    async with service(answering(other, start + body)) as port, running_edge(port) as rig:
-        answer = await rig.talk(GET + GET, eof=True)
-        assert answer == other + start + body
-        assert rig.tunnel.told == []
+MARK = b"Blocked request. This host"
+
+
+@pytest.mark.parametrize(("pieces", "hints"), [(4, 1), (5, 0)])
+async def test_few_pieces_of_an_answer_are_looked_at(pieces: int, hints: int) -> None:
+    """HINT_PIECES, the head among them: the mark is whole with the last one."""
+    cut = pieces - 2
+    answer = head(403, b"Content-Length: %d\r\n" % len(MARK)), *(MARK[at : at + 1] for at in range(cut)), MARK[cut:]
+    assert len(await told(InPieces(*answer))) == hints
+
+
+@pytest.mark.parametrize(("past", "hints"), [(0, 1), (1, 0)])
+async def test_the_beginning_of_an_answer_is_looked_at(past: int, hints: int) -> None:
+    """HINT_BYTES, the head among them: the mark ends there, or past it."""
+    body = MARK.rjust(16 * 1024 + past - len(head(403, b"Content-Length: 16000\r\n")))
+    assert len(await told(answering(head(403, b"Content-Length: %d\r\n" % len(body)) + body))) == hints
+
+
+@pytest.mark.parametrize(("others", "hints"), [(99, 1), (100, 0)])
+async def test_few_answers_of_a_tunnel_are_looked_at(others: int, hints: int) -> None:
+    """HINT_ANSWERS: so many come first."""
+    answers = [head(403, b"X: %d\r\nContent-Length: 5\r\n" % number) + b"other" for number in range(others)]
+    answers.append(head(403, b"Content-Length: %d\r\n" % len(MARK)) + MARK)
+    async with service(answering(*answers)) as port, running_edge(port) as rig:
+        assert await rig.talk(GET * len(answers), eof=True) == b"".join(answers)
+        assert len(rig.tunnel.told) == hints
 
 
 async def test_a_service_that_closes_without_an_answer_may_speak_tls() -> None:

@@ -86,6 +86,7 @@ def test_the_page_is_small_stands_alone_and_is_readable_everywhere() -> None:
 
 
 def test_caches_may_keep_the_page_for_five_minutes_by_its_format() -> None:
+    """OWN_PAGE_SECONDS."""
     for accept in (BROWSER, "application/json", "*/*"):
         fields, _ = parts(PAGE, asking(accept=accept))
         assert fields["Cache-Control"] == "public, max-age=300"

@@ -42,6 +42,7 @@ def test_text_without_a_tone_is_left_alone() -> None:
 
 @pytest.mark.parametrize(("columns", "width"), [(0, 79), (1, 49), (50, 49), (80, 79), (120, 119), (2**32 - 1, 499)])
 def test_a_line_leaves_the_last_column_free_and_has_a_least_and_a_most_width(columns: int, width: int) -> None:
+    """TERMINAL_COLUMNS."""
     assert Terminal("xterm", columns).width == width
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import asyncssh
 from asyncssh.packet import SSHPacket, String
 
-from ferry.ssh.wire.host_key_proofs import PROVE, HostKeyProofs
+from ferry.ssh.wire.host_key_proofs import PROVE, HostKeyProofs, ProofsOfConnection
 from inside_gateway import SECONDS, inside_gateway
 from rsa_host_key import put_rsa_key
 
-PROOFS = 4
+HOST_KEYS_PROVED = 8
+HOST_KEY_PROOFS = 4
 SESSION = b"session"
 
 
@@ -57,8 +58,15 @@ def test_other_keys_are_not_proved(tmp_path: Path) -> None:
 async def test_a_connection_gets_a_few_proofs(key: Path) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway, gateway.client(key) as client:
         public = client.connection.get_server_host_key().public_data
-        proved = [(await client.ask(PROVE, String(public)))[0] for _ in range(PROOFS + 1)]
-        assert proved == [True] * PROOFS + [False]
+        proved = [(await client.ask(PROVE, String(public)))[0] for _ in range(HOST_KEY_PROOFS + 1)]
+        assert proved == [True] * HOST_KEY_PROOFS + [False]
+
+
+def test_a_request_gets_a_few_signatures() -> None:
+    keys = [asyncssh.generate_private_key("ssh-ed25519") for _ in range(HOST_KEYS_PROVED + 1)]
+    proofs, wanted = HostKeyProofs(keys), [key.public_data for key in keys]
+    assert ProofsOfConnection(proofs).prove(wanted[1:], SESSION, b"") is not None
+    assert ProofsOfConnection(proofs).prove(wanted, SESSION, b"") is None
 
 
 async def test_a_list_without_end_is_refused(key: Path) -> None:
