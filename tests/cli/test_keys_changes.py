@@ -107,6 +107,28 @@ async def stopped(tmp_path: Path) -> Stopped:
     return made
 
 
+# --- the policy
+
+
+async def test_the_rules_of_the_next_start_are_asked(stopped: Stopped) -> None:
+    policy = stopped.folder / "policy.toml"
+    assert (await stopped.keys("add", "web-5", public(5), "--listen", "ssh", "--json")).json["policy"] is None
+    stopped.config.write_text(CONFIG.replace("[tcp]", 'policy = "policy.toml"\n[tcp]'))
+    policy.write_text('[[rule]]\nname = "machines"\nwho = ["web-7"]\npublish.ports = ["ssh"]\n')
+    ran = await stopped.keys("add", "web-6", public(6), "--listen", "ssh")
+    assert f"In {policy}, for no rule lets web-6 publish port {FIRST + 1}:\n[[rule]]\n" in ran.text
+    assert "Or: rule 'machines' (line 1) allows it to web-7: add \"web-6\" to its who\n" in ran.text
+    assert "each needs" not in ran.text
+    ran = await stopped.keys("add", "web-7", public(7), "--listen", "ssh")
+    assert f"rule 'machines' lets web-7 publish port {FIRST + 2} ({policy}, line" in " ".join(ran.text.split())
+    policy.write_text("[[rule]]\n")
+    ran = await stopped.keys("add", "web-8", public(8))
+    assert ran.code == 0
+    assert "cannot be put in force, so the gateway does not start" in " ".join(ran.text.split())
+    assert "the rule is for nobody: write who" in " ".join(ran.text.split())
+    assert stopped.file.read_text().endswith("name=web-8\n")
+
+
 # --- list
 
 

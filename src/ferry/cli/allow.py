@@ -15,12 +15,13 @@ from ferry.protocol.authorized_keys import parse_key
 from ferry.protocol.key_edits import appended
 from ferry.protocol.key_paths import parse_key_path
 
-from .client import Gateway, unread_keys
+from .client import Gateway, rules_for, unread_keys
 from .key_file import file_for, key_files
 from .key_lines import Mistaken, lines_in, rewrite
 from .locate import find_running
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import folded, print_json, print_note, quiet_pipe, safe
+from .rules_texts import print_rules
 
 _PREFIX: Final = "SHA256:"
 
@@ -41,7 +42,7 @@ def allow(
     """Let in a key that was refused lately: add it to the file of `access.keys`.
 
     The gateway remembers the last refused keys until it restarts. A client only offered them: it proves that it holds
-    one when it logs in. The file is that of the configuration, which must be what the running gateway uses. Exit codes: 0
+    one when it logs in. With a policy file, the rules for the key are named, or the rule to write. The file is that of the configuration, which must be what the running gateway uses. Exit codes: 0
     when the key was added or the keys were listed, 1 when the gateway has not seen the key, has seen it with several login names (--user says which), uses another file, when a line of
     the files has the key (the line and what to write there are named), or the file cannot be written (the line to add is printed then), 2 for an invalid fingerprint or name.
     """
@@ -83,10 +84,15 @@ def allow(
         print_note(unread, as_json=as_json)
     with suppress(FerryError):  # the key is in the file, whether the audit log has a record of it or not
         Gateway(running.state).post("allowed", {"fingerprint": key["fingerprint"], "file": str(path)})
+    rules = None
+    with suppress(FerryError):  # likewise
+        rules = rules_for(Gateway(running.state), key["fingerprint"], name)
     if as_json:
-        print_json({"fingerprint": key["fingerprint"], "file": str(path), "line": line})
+        print_json({"fingerprint": key["fingerprint"], "file": str(path), "line": line, "policy": rules})
     else:
         typer.echo(f"added {key['fingerprint']} to {safe(str(path))}: it may log in within a few seconds")
+        if rules is not None:
+            print_rules(rules)
 
 
 def _list(keys: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import http.client
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -49,7 +50,7 @@ class Gateway:
     def __init__(self, state: Path) -> None:
         self.state = state
 
-    def get(self, path: str, **query: str | int | None) -> Any:
+    def get(self, path: str, **query: str | int | Sequence[int] | None) -> Any:
         """The JSON document at `path` under /api/v1."""
         return self._ask("GET", _with_query(path, query))
 
@@ -116,6 +117,17 @@ def unread_keys(gateway: Gateway) -> str:
     return str((gateway.get("status").get("access") or {}).get("error", ""))
 
 
+def rules_for(gateway: Gateway, key: str, name: str | None, ports: Sequence[int] = ()) -> dict[str, Any] | None:
+    """`KeyRules`, as a document; None without a policy file. A gateway of an earlier version does not tell."""
+    try:
+        found: dict[str, Any] | None = gateway.get("keys/rules", key=key, name=name, ports=ports)
+    except ApiError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+        return None
+    return found
+
+
 @contextmanager
 def known_fields() -> Iterator[None]:
     """Read the API's documents. An older or newer gateway, which runs on after an upgrade, may have other fields. Raises
@@ -133,9 +145,9 @@ def _other_version() -> FerryError:
     )
 
 
-def _with_query(path: str, query: dict[str, str | int | None]) -> str:
+def _with_query(path: str, query: Mapping[str, str | int | Sequence[int] | None]) -> str:
     given = {key: value for key, value in query.items() if value is not None}
-    return f"/{path}" + (f"?{urlencode(given)}" if given else "")
+    return f"/{path}" + (f"?{urlencode(given, doseq=True)}" if given else "")
 
 
 def _check(answer: _Answer) -> None:

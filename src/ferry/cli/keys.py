@@ -57,7 +57,8 @@ def keys(
     """List the keys of the key files, or change them.
 
     `list` shows each key with its options, its ports and when it was last seen. `add NAME KEY --listen ssh` allocates a
-    port for good, adds the line to the first file of `access.keys`, and prints the line, and what to write on both ends.
+    port for good, adds the line to the first file of `access.keys`, and prints the line, and what to write on both ends. With
+    a policy file (`access.policy`) it says which rules let NAME publish the port and people reach it, or the rules to write.
     `disable NAME` puts `#disabled` before its lines, which sshd takes for a comment too, and `enable NAME` takes it away.
     `replace NAME KEY` is for a machine with a new key: names, ports and history are the new key's, and the old one is let
     in no more. `remove NAME` takes the lines out, and gives its names and ports back unless --keep is given. Connections

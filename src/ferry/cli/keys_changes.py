@@ -26,6 +26,7 @@ from .key_lines import FileLine, Mistaken, change_lines, lines_in, rewrite
 from .keys_door import Door
 from .keys_texts import Machine, listening
 from .output import age, print_json, print_note, print_table, quiet_pipe, safe
+from .rules_texts import print_rules
 from .table import Column
 
 _KEY_FILE_BYTES: Final = 64 * limits.KIB
@@ -158,6 +159,7 @@ def add(
     ports = [
         listening(one["label"], one["port"], wanted[one["label"]], loopback=one["loopback"]) for one in done["ports"]
     ]
+    rules = door.rules(parsed.fingerprint, name, [one.port for one in ports])
     line = _line([one.bind for one in ports], origins, expires, parsed.algorithm, encoded, "" if for_user else name)
     machine = Machine(name, user or name, done["gateway"], done["ssh_port"], ports)
     texts = machine.texts() if ports else {}
@@ -175,12 +177,15 @@ def add(
         "file": None if failed or path is None else str(path),
         "line": line,
         "ports": [{"label": one.label, "port": one.port} for one in ports],
-        "permits": machine.permits(),
+        "permits": [] if rules else machine.permits(),
+        "policy": rules,
     }
     if as_json:
         print_json(document | texts)
     else:
         _print_added(document, texts)
+        if rules is not None:
+            print_rules(rules, permits=machine.permits())
     if failed is not None:
         raise FerryError(f"{failed}: add the line above to it")
     _note_unread(door, as_json=as_json)
@@ -202,12 +207,17 @@ def _print_added(document: dict[str, Any], texts: dict[str, str]) -> None:
         "command": f"On {name}, to try it:",
         "machine_ssh_config": f"On {name}, in ~/.ssh/config (then: ssh -N ferry):",
         "machine_systemd_unit": f"On {name}, in /etc/systemd/system/ferry-tunnel.service:",
-        "operator_ssh_config": f"For people who reach it, in ~/.ssh/config (then: ssh root@{name}); each needs "
-        f"{', '.join(document['permits'])} in the line of the key:",
+        "operator_ssh_config": f"For people who reach it, in ~/.ssh/config (then: ssh root@{name}){_permitted(document)}:",
     }
     for what, title in titles.items():
         if text := texts.get(what):
             typer.echo(f"\n{title}\n{text.rstrip()}")
+
+
+def _permitted(document: dict[str, Any]) -> str:
+    """What the key of each of those people needs; with a policy its rules say who they are."""
+    permits = ", ".join(document["permits"])
+    return f"; each needs {permits} in the line of the key" if permits else ""
 
 
 def _wanted(listen: Sequence[str]) -> dict[str, int | None]:

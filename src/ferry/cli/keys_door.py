@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ferry.errors import FerryError, InvalidInput
 from ferry.ownership import other_owner, rights_of
 
-from .client import Gateway, unread_keys
+from .client import Gateway, rules_for, unread_keys
 from .key_file import key_files
 from .locate import answers, candidate_folders, find_installation, is_closed
 from .options import source
@@ -46,6 +47,15 @@ class Door:
     def unread(self) -> str:
         """Why some keys of the files do not count now; empty if all do, or if it does not run."""
         return "" if self.stopped else unread_keys(Gateway(self.state))
+
+    def rules(self, key: str, name: str, ports: Sequence[int]) -> dict[str, Any] | None:
+        """`KeyRules`: how a key stands with the policy; None without a policy file."""
+        if self.stopped is None:
+            return rules_for(Gateway(self.state), key, name, ports)
+        if self.stopped.access.policy is None:
+            return None
+        found: dict[str, Any] = self._opened("rules", {"key": key, "name": name, "ports": list(ports)})
+        return found
 
     def enrol(self, **wanted: object) -> dict[str, Any]:
         """`EnrolRequest` → `EnrolledInfo`, as documents."""

@@ -28,6 +28,7 @@ from .models import (
     ForgottenInfo,
     Health,
     KeyInfo,
+    KeyRules,
     MachineList,
     NameInfo,
     PortInfo,
@@ -36,6 +37,7 @@ from .models import (
     ReloadedInfo,
     ReplacedInfo,
     ReplaceRequest,
+    RulesQuestion,
     Status,
     TunnelInfo,
 )
@@ -213,6 +215,11 @@ def _keys(state: ConsoleState) -> APIRouter:
     async def enrol(wanted: EnrolRequest) -> EnrolledInfo:
         """Enter a key before it logs in, and allocate ports for it. What it has already it keeps."""
         return await state.fleet.enrol(wanted)
+
+    @api.get("/rules")
+    async def rules(asked: Annotated[RulesQuestion, Query()]) -> KeyRules | None:
+        """How a key stands with the operator's policy, and which rules to write; null without a policy file."""
+        return await state.fleet.rules(asked)
 
     @api.post("/replace")
     async def replace(wanted: ReplaceRequest) -> ReplacedInfo:

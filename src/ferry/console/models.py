@@ -272,6 +272,56 @@ class EnrolledInfo(ApiModel):
     ssh_port: int
 
 
+class RulesQuestion(ApiModel):
+    """A key to compare with the operator's policy."""
+
+    key: str = Field(description="Its fingerprint.")
+    name: str | None = Field(None, description="The name of its identity; None: that by which it is known.")
+    ports: list[int] = Field(default_factory=list, description="The ports that its machine publishes.")
+
+
+class RuleInfo(ApiModel):
+    """A rule of the policy file."""
+
+    name: str
+    file: str
+    line: int
+    who: str = Field(description="Whom it is for.")
+    only_from: str | None = Field(description="From where alone (`from`); None: from anywhere.")
+    until: Moment | None
+
+
+class AllowedTarget(ApiModel):
+    """A port that rules let somebody publish or reach."""
+
+    act: Literal["publish", "reach"]
+    target: str = Field(description="`port 21000`; a machine by its name is `the alias web-1:22`.")
+    port: int
+    rules: list[RuleInfo]
+
+
+class MissingRule(ApiModel):
+    """Something that a key is for, and that no rule allows."""
+
+    why: str
+    write: str = Field(description="A `[[rule]]` for the policy file that would allow it.")
+    instead: str = Field(description="Another way: a rule that allows it to others. Empty if there is none.")
+
+
+class KeyRules(ApiModel):
+    """How a key stands with the operator's policy."""
+
+    who: str = Field(description="The name of its identity, else its fingerprint.")
+    file: str
+    error: str = Field(
+        description="Why the file as it is now is not in force: then the answer is by an earlier policy."
+    )
+    in_force: bool = Field(description="False: there is no policy in force, and the rest is empty.")
+    rules: list[RuleInfo] = Field(description="The rules that are for its identity, whatever they allow.")
+    allowed: list[AllowedTarget]
+    missing: list[MissingRule]
+
+
 class ReplaceRequest(ApiModel):
     """A key that takes the place of another."""
 

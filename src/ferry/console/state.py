@@ -20,6 +20,7 @@ from .models import (
     ForgetRequest,
     ForgottenInfo,
     KeyInfo,
+    KeyRules,
     MachineList,
     NameInfo,
     PortInfo,
@@ -27,6 +28,7 @@ from .models import (
     ReloadedInfo,
     ReplacedInfo,
     ReplaceRequest,
+    RulesQuestion,
     Status,
     TunnelInfo,
 )
@@ -48,6 +50,10 @@ class FleetState(Protocol):
 
     async def enrol(self, wanted: EnrolRequest, /) -> EnrolledInfo:
         """Enter a key, and allocate its ports. Raises InvalidInput."""
+        ...
+
+    async def rules(self, asked: RulesQuestion, /) -> KeyRules | None:
+        """How a key stands with the operator's policy; None without one."""
         ...
 
     async def replace(self, wanted: ReplaceRequest, /) -> ReplacedInfo:

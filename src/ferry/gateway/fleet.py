@@ -8,6 +8,7 @@ from typing import Protocol
 
 from ferry.clock import Clock
 from ferry.console.models import (
+    AllowedTarget,
     EnrolledInfo,
     EnrolRequest,
     ForgetRequest,
@@ -15,8 +16,12 @@ from ferry.console.models import (
     GivenPort,
     HeldAddress,
     KeyInfo,
+    KeyRules,
+    MissingRule,
     ReplacedInfo,
     ReplaceRequest,
+    RuleInfo,
+    RulesQuestion,
     moment,
 )
 from ferry.errors import InvalidInput
@@ -24,6 +29,9 @@ from ferry.hostnames import Urls
 from ferry.kinds.rules import ForwardRules, Purpose
 from ferry.names import Fingerprint, IdentityId, parse_label, printable
 from ferry.policy.port_lines import PortLines
+from ferry.policy.rulebook import Rulebook
+from ferry.policy.rules import Rule
+from ferry.policy.standing import NOWHERE, Newcomer, standing_of
 from ferry.registry.contract import Registry
 from ferry.report import Report
 from ferry.store.machines import Held, Known, NewKey, Replaced, Wanted
@@ -39,12 +47,25 @@ class FleetStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyInForce:
+    """The operator's policy."""
+
+    file: str
+    book: Rulebook | None
+    """None: the file cannot be put in force."""
+    error: str = ""
+    """Why the file as it is now is not in force."""
+
+
+@dataclass(frozen=True, slots=True)
 class FleetSettings:
     """The settings in force that it depends on."""
 
     rules: ForwardRules
     lines: PortLines
     urls: Urls
+    policy: PolicyInForce | None = None
+    """None: there is no policy file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +120,35 @@ class Fleet:
             ssh_port=settings.urls.ssh_port,
         )
 
+    async def rules(self, asked: RulesQuestion) -> KeyRules | None:
+        settings, key, name = self.in_force(), Fingerprint(asked.key), asked.name
+        if (policy := settings.policy) is None:
+            return None
+        if name is None:
+            known = await self.store.known()
+            name = known.machines[known.keys[key].identity].name if key in known.keys else None
+        reached = [port for port in asked.ports if settings.rules.on_loopback(port)]
+        ssh = [port for port in reached if settings.rules.may_be_sshd(port)]
+        who = Newcomer(name, key, asked.ports, reached, ssh)
+        standing = NOWHERE if policy.book is None else standing_of(policy.book, who, self.clock.now())
+        return KeyRules(
+            who=who.who,
+            file=policy.file,
+            error=policy.error,
+            in_force=policy.book is not None,
+            rules=[_rule(rule) for rule in standing.rules],
+            allowed=[
+                AllowedTarget(
+                    act=each.aim.act.value,
+                    target=each.aim.target,
+                    port=each.aim.port,
+                    rules=[_rule(rule) for rule in each.rules],
+                )
+                for each in standing.allowed
+            ],
+            missing=[MissingRule(**each._asdict()) for each in standing.missing],
+        )
+
     async def replace(self, wanted: ReplaceRequest) -> ReplacedInfo:
         done = await self.store.replace(
             Fingerprint(wanted.old), wanted.name, NewKey(Fingerprint(wanted.new), wanted.algorithm), self.clock.now()
@@ -124,6 +174,17 @@ def _purpose(label: str, rules: ForwardRules) -> Purpose:
     if colon:
         parse_label(more, "label")
     return found
+
+
+def _rule(rule: Rule) -> RuleInfo:
+    return RuleInfo(
+        name=rule.name,
+        file=rule.file,
+        line=rule.line,
+        who=rule.who.shown,
+        only_from=None if rule.origins is None else str(rule.origins),
+        until=None if rule.until is None else moment(rule.until),
+    )
 
 
 def _shown(held: Held) -> HeldAddress:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ferry.clock import SystemClock
 from ferry.config.model import Config
-from ferry.console.models import EnrolRequest, ForgetRequest, PortInfo, ReplaceRequest
+from ferry.console.models import EnrolRequest, ForgetRequest, PortInfo, ReplaceRequest, RulesQuestion
 from ferry.errors import FerryError, InvalidInput
 from ferry.protocol.audit import described
 from ferry.registry.contract import StoreUnavailable
@@ -23,7 +23,7 @@ from ferry.store.registry import SqlRegistry
 from ferry.store.secrets import SecretStore
 
 from .auditing import audited_act
-from .fleet import Fleet, FleetSettings
+from .fleet import Fleet, FleetSettings, PolicyInForce
 from .kept import database_in, locked
 from .port_table import PortTable
 from .wiring import rules_of
@@ -31,12 +31,12 @@ from .worker import access_of
 
 
 @asynccontextmanager
-async def stopped_fleet(config: Config, act: str = "") -> AsyncIterator[Fleet]:
+async def stopped_fleet(config: Config, act: str = "", policy: PolicyInForce | None = None) -> AsyncIterator[Fleet]:
     """The keys of a gateway that does not run, whose state folder stays locked meanwhile. The audit log has a record of
     `act`, which changes them. Raises InvalidInput, StartupError."""
     database = database_in(config.state)
     access = access_of(config, no_report)
-    settings = FleetSettings(rules_of(config), access, config.urls(lambda _host: False))
+    settings = FleetSettings(rules_of(config), access, config.urls(lambda _host: False), policy)
     with locked(config.state):
         async with await Store.open(database, report=no_report) as store:
             clock, machines, registry = SystemClock(), MachineStore(store), SqlRegistry(store)
@@ -61,6 +61,19 @@ async def forget_host_key(state: Path, algorithm: str) -> str:
             return known
 
 
+def _policy_of(config: Config) -> PolicyInForce | None:
+    """The policy that counts from the next start on; None without a policy file. Blocks."""
+    path = config.access.policy
+    if path is None:
+        return None
+    from ferry.config.policy_file import load_policy
+
+    try:
+        return PolicyInForce(str(path), load_policy(config, SystemClock().now()))
+    except InvalidInput as error:
+        return PolicyInForce(str(path), None, str(error))
+
+
 async def port_table(fleet: Fleet) -> list[PortInfo]:
     """The port table of a gateway that does not run."""
     settings, reservations, known = fleet.in_force(), await fleet.registry.reservations(None), await fleet.store.known()
@@ -68,10 +81,11 @@ async def port_table(fleet: Fleet) -> list[PortInfo]:
 
 
 async def answer(config: Config, action: str, wanted: Mapping[str, object] | None) -> Any:
-    """What the API of a running gateway answers to `ports`, `keys`, `keys/enrol`, `keys/replace` and `keys/forget`, as a document.
-    Raises FerryError."""
+    """What the API of a running gateway answers to `ports`, `keys`, `keys/rules`, `keys/enrol`, `keys/replace` and
+    `keys/forget`, as a document. Raises FerryError."""
+    act = f"keys {action} {described(wanted)}" if wanted and action != "rules" else ""
     try:
-        async with stopped_fleet(config, f"keys {action} {described(wanted)}" if wanted else "") as fleet:
+        async with stopped_fleet(config, act, _policy_of(config) if action == "rules" else None) as fleet:
             match action:
                 case "enrol":
                     done: BaseModel = await fleet.enrol(EnrolRequest.model_validate(wanted))
@@ -79,6 +93,9 @@ async def answer(config: Config, action: str, wanted: Mapping[str, object] | Non
                     done = await fleet.replace(ReplaceRequest.model_validate(wanted))
                 case "forget":
                     done = await fleet.forget(ForgetRequest.model_validate(wanted))
+                case "rules":
+                    standing = await fleet.rules(RulesQuestion.model_validate(wanted))
+                    return None if standing is None else standing.model_dump(mode="json")
                 case "ports":
                     found = await port_table(fleet)
                     return [one.model_dump(mode="json") for one in found]

@@ -41,7 +41,7 @@ from ferry.ssh.tunnels import Tunnels
 from ferry.ssh.wire.connection import HardenedConnection
 from ferry.ssh.wire.host_key_proofs import HostKeyProofs
 
-from .fleet import Fleet, FleetSettings
+from .fleet import Fleet, FleetSettings, PolicyInForce
 from .in_force import ConfigInForce
 from .kept import Kept
 from .listening import Listening
@@ -185,7 +185,9 @@ class Worker:
 
     def _fleet_settings(self) -> FleetSettings:
         forwards = self.settings.forwards
-        return FleetSettings(forwards.rules, forwards.port_lines, forwards.urls)
+        book = forwards.book
+        policy = None if book is None else PolicyInForce(book.file, book, self.policy.error)
+        return FleetSettings(forwards.rules, forwards.port_lines, forwards.urls, policy)
 
     async def read_host_certificates(self) -> None:
         """Read the certificates of the host keys, and offer them to clients that come from now on."""
