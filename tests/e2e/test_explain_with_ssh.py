@@ -78,10 +78,11 @@ def test_one_name_more_than_an_identity_may_have(modules_gateway: Gateway, perso
 def test_a_name_that_changes_hands_all_the_time(modules_gateway: Gateway, person: Callable[[], StockSsh]) -> None:
     ann, port = person(), str(next(modules_gateway.loopback_ports))
     with ExitStack() as stack:
-        for _ in range(FLAP_TAKEOVERS + 1):
-            seen = modules_gateway.log_lines
-            stack.enter_context(granted(ann, port))
-        modules_gateway.event("tunnel.opened", after=seen)
+        holder = stack.enter_context(granted(ann, port))
+        for _ in range(FLAP_TAKEOVERS):
+            loser, holder = holder, stack.enter_context(granted(ann, port))
+            # a takeover counts once its loser has shown that it was not dead, and then that one is disconnected
+            assert loser.exit_code() == 255
         code, reason = explained(ann, port)
         assert code == 1
         assert f"port {port} changed hands {FLAP_TAKEOVERS} times in a minute" in reason

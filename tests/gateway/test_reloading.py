@@ -16,6 +16,7 @@ from ferry.gateway.worker import Worker
 from ferry.observe.events import Event
 from ferry.observe.observer import Observation
 from ferry.observe.texts import shown_fields
+from turns import turns, until
 from whole_gateway import config_of, observed, whole_gateway
 
 
@@ -81,7 +82,7 @@ class LateServer(LoopServer):
     """Others have their turn while it starts."""
 
     async def start(self) -> None:
-        await asyncio.sleep(0)
+        await turns()
         await super().start()
 
 
@@ -115,9 +116,9 @@ async def test_everything_comes_into_force_in_one_turn(
 
             looking = tasks.spawn("look", tasks.repeat("look", 0, look))
             await Reloader(lambda: after, worker, observation).reload()
-            await asyncio.sleep(0)
+            await until(lambda: seen[-1] == {True})
             looking.cancel()
             await asyncio.wait([looking])
-            assert (seen[0], seen[-1]) == ({False}, {True})
+            assert seen[0] == {False}
             assert {False, True} not in seen
             assert [str(endpoint) for endpoint in worker.listening.bound()["http"]] == [f"127.0.0.1:{free_port}"]

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from child_process import Child
 from ferry import limits
 from ferry.clock import timestamp
 from ferry.errors import StartupError
@@ -27,6 +28,7 @@ from ferry.store.audit_pruning import prune
 from ferry.store.audit_rows import add, all_entries, entries_after, gaps_of, start_of, wanted_in
 from ferry.store.dialect import Connection
 from ferry.store.engine import Store
+from ferry_command import clean_environment
 from hand_clock import StandingClock
 from store.sql_steps import steps_of
 from turns import turns, until
@@ -433,25 +435,24 @@ async def main(folder):
         log = AuditLog(store, SystemClock(), no_report)
         await log.use_file(folder / "audit.jsonl")
         while True:
-            for _ in range(20):
+            for _ in range(100):
                 log.add(AuditRecord(timestamp(SystemClock().now()), "login", "ok", "web-1"))
-            await asyncio.sleep(0)
+            await log.flush()
 
 asyncio.run(main(Path(sys.argv[1])))
 """
 
 
-def has_grown(file: Path, size: int) -> bool:
+def has_grown(writer: Child, file: Path, size: int) -> bool:
+    assert writer.running, (writer.exit_code(), writer.err.text)
     return file.exists() and file.stat().st_size >= size
 
 
 async def test_a_kill_in_the_middle_leaves_a_whole_chain_and_a_file_that_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     for enough in (2_000, 200_000, 500_000):
-        writer = await asyncio.create_subprocess_exec(sys.executable, "-c", ENDLESS, str(tmp_path))
-        await until(partial(has_grown, file, enough), every=0.002)
-        writer.kill()
-        await writer.wait()
+        with Child([sys.executable, "-c", ENDLESS, tmp_path], env=clean_environment(), cwd=tmp_path) as writer:
+            await until(partial(has_grown, writer, file, enough), every=0.002)
     async with await Store.open(tmp_path / "ferry.db", report=no_report) as store:
         found = await proof(store)
         assert (found.fits, found.first) == (True, 1)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from ferry.ssh.display.last_line import LastLine
 from ferry.ssh.display.output import Output
 from ferry.ssh.display.terminal import Terminal
-from turns import timers
+from turns import turns, until
 
 XTERM = Terminal("xterm", 80)
 
@@ -24,6 +22,6 @@ async def test_changes_that_come_together_cost_one_look_at_the_figures() -> None
     line.begin(XTERM)
     for _ in range(100):
         line.redraw_soon()
-    await timers(0)
-    await asyncio.sleep(0)
+    await until(lambda: looks)
+    await turns()
     assert len(looks) == 1
