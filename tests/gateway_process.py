@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from child_process import Child
 from ferry_command import PROGRAM, clean_environment
@@ -183,6 +183,17 @@ class Gateway:
         child.close()
         self.child = None
 
+    @contextlib.contextmanager
+    def serving(self) -> Iterator[Self]:
+        """While it runs. At the end SIGTERM stops it, with exit code 0, unless it has ended already."""
+        try:
+            self.start()
+            yield self
+            if self.child is not None and self.child.running:
+                self.stop()
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Clean up at the end of a test, in any state."""
         if self.child is not None:
@@ -244,17 +255,9 @@ class Gateway:
         return f"http://{name}.{DOMAIN}:{self.ports.http}{path}"
 
 
-@contextlib.contextmanager
-def gateway_in(folder: Path, **settings: dict[str, object]) -> Iterator[Gateway]:
-    """A running gateway with its state in `folder`. At the end SIGTERM stops it, with exit code 0."""
-    gateway = Gateway(folder, settings)
-    try:
-        gateway.start()
-        yield gateway
-        if gateway.child is not None and gateway.child.running:
-            gateway.stop()
-    finally:
-        gateway.close()
+def gateway_in(folder: Path, **settings: dict[str, object]) -> contextlib.AbstractContextManager[Gateway]:
+    """A running gateway with its state in `folder`."""
+    return Gateway(folder, settings).serving()
 
 
 def _toml(value: object) -> str:

@@ -40,12 +40,8 @@ class Reloaded:
 @pytest.fixture(scope="module")
 def modules_reload(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloaded]:
     made = Reloaded(tmp_path_factory.mktemp("reloaded"))
-    try:
-        made.gateway.start()
+    with made.gateway.serving():
         yield made
-        made.gateway.stop()
-    finally:
-        made.gateway.close()
 
 
 @pytest.fixture

@@ -147,7 +147,6 @@ class Both:
 
     def __init__(self, folder: Path, sshd_port: int, stack: ExitStack) -> None:
         self.gateway = Gateway(folder)
-        stack.callback(self.gateway.close)
         self.origin = stack.enter_context(Origin())
         self.closed = self.gateway.ports.outside
         key, file = make_key(folder / "key"), folder / "authorized_keys"
@@ -157,7 +156,7 @@ class Both:
         )
         file.write_text(f"{permits} {key.with_suffix('.pub').read_text()}")
         self.gateway.settings["access"] = {"mode": "keys", "keys": [file]}
-        self.gateway.start()
+        stack.enter_context(self.gateway.serving())
         stack.enter_context(
             listening(folder, sshd_port, HostKey=make_key(folder / "host_key"), AuthorizedKeysFile=file)
         )
@@ -187,9 +186,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     block = PortBlock.take()
     with ExitStack() as stack:
         stack.callback(block.release)
-        made = Both(tmp_path_factory.mktemp("both"), block.ssh, stack)
-        yield made
-        made.gateway.stop()
+        yield Both(tmp_path_factory.mktemp("both"), block.ssh, stack)
 
 
 @pytest.mark.parametrize(

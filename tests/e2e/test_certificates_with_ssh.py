@@ -60,10 +60,8 @@ def public(key: Path) -> str:
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     made = Fleet(tmp_path_factory.mktemp("fleet"))
-    with closing(made.gateway) as gateway:
-        gateway.start()
+    with made.gateway.serving():
         yield made
-        gateway.stop()
 
 
 def test_a_renewed_certificate_keeps_the_port_and_takes_it_over(fleet: Fleet, lines: LineService) -> None:
@@ -318,9 +316,6 @@ def test_check_config_names_what_is_wrong_in_these_files(
         if text is not None:
             (tmp_path / name).write_text(text)
         settings[name] = [tmp_path / "ca.pub", tmp_path / name] if name == "trusted_ca_keys" else tmp_path / name
-    gateway = Gateway(tmp_path, {"access": settings})
-    try:
+    with closing(Gateway(tmp_path, {"access": settings})) as gateway:
         ran = ferry("check-config", "--no-dns", "--config", gateway.write_config(), cwd=tmp_path)
-    finally:
-        gateway.close()
     assert (ran.code, says in ran.out) == (1, True), ran.out

@@ -79,17 +79,13 @@ def test_a_port_that_sshd_has_is_told_and_what_a_forward_would_get_may_be_asked(
     gateway.settings = {"access": {"mode": "keys", "keys": [str(tmp_path / "fleet")]}}
     port, free = next(gateway.loopback_ports), next(gateway.loopback_ports)
     ssh = gateway.ssh(tmp_path, key)
-    try:
-        gateway.start()
+    with gateway.serving():
         with socket.create_server(("127.0.0.1", port)):
             ran = ssh.run("-N", "-R", f"localhost:{port}:localhost:22")
             assert ran.code == 255
             assert f"port {port} is in use by another program on this host" in ran.err
         asked = ssh.run(words=f"explain -R {free}:localhost:22")
         assert (asked.code, asked.out.startswith(f"yes: -R {free}:localhost:22 would open port {free}")) == (0, True)
-        gateway.stop()
-    finally:
-        gateway.close()
 
 
 def test_the_settings_of_the_page_are_a_configuration(tmp_path: Path) -> None:

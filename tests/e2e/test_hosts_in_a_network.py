@@ -60,8 +60,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
             web.line("^Serving HTTP")
         program: list[str | Path] = [*network.there(), PROGRAM]
         gateway = Gateway(folder, {"access": {"mode": "keys", "keys": [folder / "keys"]}}, program=program)
-        stack.callback(gateway.close)
-        gateway.start()
+        stack.enter_context(gateway.serving())
         yield Rig(network, gateway, gateway.ssh(folder, key))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -50,11 +49,8 @@ class Bastion:
 @pytest.fixture(scope="module")
 def bastion(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bastion]:
     made = Bastion(tmp_path_factory.mktemp("bastion"))
-    with ExitStack() as stack:
-        stack.callback(made.gateway.close)
-        made.gateway.start()
+    with made.gateway.serving():
         yield made
-        made.gateway.stop()
 
 
 def test_a_restricted_key_forwards_nothing_and_reads_why(bastion: Bastion) -> None:

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -77,11 +76,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         + made.line("twin-2", f'restrict,port-forwarding,permitlisten="{made.ssh_ports[15]}"', "name=twin-2")
     )
     assert third
-    with ExitStack() as stack:
-        stack.callback(made.gateway.close)
-        made.gateway.start()
+    with made.gateway.serving():
         yield made
-        made.gateway.stop()
 
 
 def test_a_port_of_a_line_is_nobody_elses_before_its_key_has_come(fleet: Fleet, lines: LineService) -> None:

@@ -6,7 +6,7 @@ import json
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -63,12 +63,9 @@ class Fleet:
 @pytest.fixture(scope="module")
 def modules_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     made = Fleet(tmp_path_factory.mktemp("fleet"))
-    with ExitStack() as stack:
-        stack.callback(made.gateway.close)
-        made.gateway.start()
-        made.gateway.event(r'"policy\.loaded"')
+    with made.gateway.serving() as gateway:
+        gateway.event(r'"policy\.loaded"')
         yield made
-        made.gateway.stop()
 
 
 @pytest.fixture

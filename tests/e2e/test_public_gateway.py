@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from ferry_command import clean_environment, ferry
@@ -14,11 +14,10 @@ from origin_server import Origin
 @contextmanager
 def public(folder: Path, names: dict[str, object]) -> Iterator[Gateway]:
     """A gateway for anyone on all addresses."""
-    with closing(Gateway(folder, {"access": {"mode": "anyone"}, "names": names})) as gateway:
-        gateway.settings["ssh"] = {"listen": f"0.0.0.0:{gateway.ports.ssh}"}
-        gateway.start()
+    gateway = Gateway(folder, {"access": {"mode": "anyone"}, "names": names})
+    gateway.settings["ssh"] = {"listen": f"0.0.0.0:{gateway.ports.ssh}"}
+    with gateway.serving():
         yield gateway
-        gateway.stop()
 
 
 def test_a_name_is_reserved_only_after_its_trial(new_key: Callable[[], Path], origin: Origin, tmp_path: Path) -> None:

@@ -62,8 +62,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         f"Port {gateway.ports.ssh}\n"
     )
     with ExitStack() as stack:
-        stack.callback(gateway.close)
-        gateway.start()
+        stack.enter_context(gateway.serving())
         host_key = make_key(folder / "machine_host_key")
         sshd = gateway.ports.outside
         authorized = keys["operator"].with_suffix(".pub")
@@ -72,7 +71,6 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         machine = stack.enter_context(made.ssh("machine").start("-N", "-v", "-R", f"localhost:{port}:localhost:{sshd}"))
         machine.error_line("remote forward success")
         yield made
-        gateway.stop()
 
 
 def test_a_machine_is_reached_by_the_port_that_it_holds(fleet: Fleet) -> None:

@@ -274,9 +274,7 @@ async def test_a_port_has_room_for_a_newcomer_too(
 
 @pytest.mark.parametrize("kind", HOLD_A_CONNECTION)
 async def test_a_newcomer_gets_in_while_others_hold_all_descriptors(key: Path, tmp_path: Path, kind: str) -> None:
-    gateway = Gateway(tmp_path, {"limits": {"exempt": []}}, descriptors=DESCRIPTORS)
-    with contextlib.closing(gateway):
-        gateway.start()
+    with Gateway(tmp_path, {"limits": {"exempt": []}}, descriptors=DESCRIPTORS).serving() as gateway:
         async with service(Service().serve) as target:
             ssh = gateway.ssh(tmp_path, key).start("-R", f"slow:80:127.0.0.1:{target}")
             try:
@@ -285,4 +283,3 @@ async def test_a_newcomer_gets_in_while_others_hold_all_descriptors(key: Path, t
                     assert await visits(gateway.ports.http, HONEST) == {b"200": VISITS}
             finally:
                 await asyncio.to_thread(ssh.close)
-        gateway.stop()

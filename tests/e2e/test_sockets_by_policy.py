@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway_process import Gateway, gateway_in
+from gateway_process import Gateway
 from line_service import LineService
-from ssh_command import StockSsh, make_key
+from sockets_gateway import SOCKETS, gateway_with_sockets
+from ssh_command import StockSsh
 
 RULE = '[[rule]]\nname = "sockets"\nwho = ["ann", "listed"]\n'
 ALL = f'{RULE}publish.sockets = ["/{{name}}-*.sock"]\nreach.sockets = ["/{{name}}-*.sock", "/db.sock"]\n'
@@ -21,18 +22,10 @@ ALL = f'{RULE}publish.sockets = ["/{{name}}-*.sock"]\nreach.sockets = ["/{{name}
 
 @pytest.fixture(scope="module")
 def modules_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    folder = tmp_path_factory.mktemp("ruled")
-    (root := folder / "run").mkdir(mode=0o755)
-    lines = []
-    for name, options in (("ann", ""), ("listed", 'permitlisten="22" '), ("bob", "")):
-        make_key(folder / name)
-        lines.append(f"{options}{(folder / f'{name}.pub').read_text().strip()} name={name}\n")
-        (root / name).mkdir(mode=0o700)
-    (folder / "keys").write_text("".join(lines))
-    (folder / "policy.toml").write_text(ALL)
-    access = {"mode": "keys", "keys": [folder / "keys"], "policy": folder / "policy.toml"}
-    sshd = {"allow_streamlocal_forwarding": "yes", "streamlocal_folder": root}
-    with gateway_in(folder, access=access, sshd=sshd) as gateway:
+    options = {"ann": "", "listed": 'permitlisten="22"', "bob": ""}
+    with gateway_with_sockets(tmp_path_factory.mktemp("ruled"), options, policy=ALL) as (gateway, root):
+        for name in options:
+            (root / name).mkdir(mode=0o700)
         yield gateway
 
 
@@ -60,7 +53,7 @@ def of(modules_gateway: Gateway, tmp_path: Path) -> Callable[[str], StockSsh]:
 
 @pytest.fixture
 def run(modules_gateway: Gateway) -> Path:
-    return modules_gateway.folder / "run"
+    return modules_gateway.folder / SOCKETS
 
 
 def received(visitor: socket.socket) -> bytes:

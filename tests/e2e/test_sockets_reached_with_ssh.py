@@ -8,43 +8,32 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ferry_command import ferry
-from gateway_process import Gateway, gateway_in
+from gateway_process import Gateway
 from line_service import LineService, ask
 from looks import until
-from ssh_command import StockSsh, make_key
+from sockets_gateway import SOCKETS, gateway_with_sockets
+from ssh_command import StockSsh
 
 
 @pytest.fixture(scope="module")
 def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Path]]:
     """A gateway with a folder of sockets, and keys with names and options."""
     folder = tmp_path_factory.mktemp("reached")
-    (root := folder / "run").mkdir(mode=0o755)
-    lines = []
-    for name, options in (
-        ("ann", ""),
-        ("bob", ""),
-        ("listed", 'permitopen="*:*" '),
-        ("told", f'permitopen="[{root}/told/db.sock]:*" '),
-        ("remote", ""),
-    ):
-        make_key(folder / name)
-        lines.append(f"{options}{(folder / f'{name}.pub').read_text().strip()} name={name}\n")
-        (root / name).mkdir(mode=0o700)
-    (folder / "keys").write_text("".join(lines))
-    settings: dict[str, dict[str, Any]] = {
-        "access": {"mode": "keys", "keys": [folder / "keys"]},
-        "sshd": {
-            "allow_streamlocal_forwarding": "yes",
-            "streamlocal_folder": root,
-            "match": [{"identity": ["remote"], "allow_streamlocal_forwarding": "remote"}],
-        },
+    options = {
+        "ann": "",
+        "bob": "",
+        "listed": 'permitopen="*:*"',
+        "told": f'permitopen="[{folder / SOCKETS}/told/db.sock]:*"',
+        "remote": "",
     }
-    with gateway_in(folder, **settings) as gateway:
+    match = [{"identity": ["remote"], "allow_streamlocal_forwarding": "remote"}]
+    with gateway_with_sockets(folder, options, match=match) as (gateway, root):
+        for name in options:
+            (root / name).mkdir(mode=0o700)
         yield gateway, root
 
 

@@ -45,12 +45,8 @@ class Tagged:
 @pytest.fixture(scope="module")
 def modules_tagged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tagged]:
     made = Tagged(tmp_path_factory.mktemp("tagged"))
-    try:
-        made.gateway.start()
+    with made.gateway.serving():
         yield made
-        made.gateway.stop()
-    finally:
-        made.gateway.close()
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gateway_process import Gateway, gateway_in
+from gateway_process import Gateway
 from line_service import LineService
-from ssh_command import StockSsh, make_key
+from sockets_gateway import SOCKETS, gateway_with_sockets
+from ssh_command import StockSsh
 
 
 def say(path: Path, text: bytes) -> bytes:
@@ -30,30 +30,16 @@ def say(path: Path, text: bytes) -> bytes:
 def sockets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, Path]]:
     """A gateway with a folder of sockets, and keys with names and options."""
     folder = tmp_path_factory.mktemp("sockets")
-    root = folder / "run"
-    root.mkdir(mode=0o755)
-    lines = []
-    for name, options in (
-        ("web-1", ""),
-        ("web-2", ""),
-        ("listed", 'permitlisten="*:*" '),
-        ("told", f'permitlisten="[{root}/told/*.sock]:*" '),
-        ("off", ""),
-    ):
-        make_key(folder / name)
-        lines.append(f"{options}{(folder / f'{name}.pub').read_text().strip()} name={name}\n")
-    (folder / "keys").write_text("".join(lines))
-    settings: dict[str, dict[str, Any]] = {
-        "access": {"mode": "keys", "keys": [folder / "keys"]},
-        "sshd": {
-            "allow_streamlocal_forwarding": "yes",
-            "streamlocal_bind_unlink": True,
-            "streamlocal_folder": root,
-            "match": [{"identity": ["off"], "allow_streamlocal_forwarding": "local"}],
-        },
+    options = {
+        "web-1": "",
+        "web-2": "",
+        "listed": 'permitlisten="*:*"',
+        "told": f'permitlisten="[{folder / SOCKETS}/told/*.sock]:*"',
+        "off": "",
     }
-    with gateway_in(folder, **settings) as gateway:
-        yield gateway, root
+    match = [{"identity": ["off"], "allow_streamlocal_forwarding": "local"}]
+    with gateway_with_sockets(folder, options, streamlocal_bind_unlink=True, match=match) as made:
+        yield made
 
 
 @pytest.fixture

@@ -50,7 +50,6 @@ class _Servers:
     def __init__(self, cells: Sequence[Cell], folder: Path, stack: ExitStack) -> None:
         self._cells, self._folder = cells, folder
         self._gateway = Gateway(folder)
-        stack.callback(self._gateway.close)
         self._block = PortBlock.take()
         stack.callback(self._block.release)
         self._origin = stack.enter_context(Origin())
@@ -60,7 +59,7 @@ class _Servers:
         self._write(keys, config)
         host_key = make_key(folder / "host_key")
         self._configure(keys, config)
-        self._gateway.start()
+        stack.enter_context(self._gateway.serving())
         stack.enter_context(
             listening(
                 folder, self._block.ssh, config=config, HostKey=host_key, AuthorizedKeysFile=keys, MaxStartups="100"
@@ -111,7 +110,6 @@ class _Servers:
     def all(self) -> list[Tried]:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             slots = list(pool.map(self._of_slot, range(AT_ONCE)))
-        self._gateway.stop()
         found = {number: tried for slot in slots for number, tried in slot.items()}
         return [found[number] for number in range(len(self._cells))]
 
