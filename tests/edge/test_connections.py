@@ -194,6 +194,14 @@ async def test_while_accepting_has_stopped_stalled_visitors_of_large_sources_go(
     assert not quiet[0].disconnected
 
 
+async def test_while_accepting_has_stopped_and_nobody_is_there_nothing_happens(play: Play) -> None:
+    """The descriptors may be those of clients and of files."""
+    play.become_short()
+    before = play.excess
+    play.connections.make_room(10)
+    assert play.excess == before
+
+
 async def test_a_visitor_that_cannot_be_disconnected_keeps_neither_a_newcomer_out_nor_others_in(
     play: Play, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

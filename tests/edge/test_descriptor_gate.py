@@ -259,6 +259,7 @@ async def test_a_server_without_a_descriptor_tries_again_until_it_has_one(
             server.pause()
             full.error = errno.EMFILE
             server.resume()
+            server.resume()
             await until(lambda: told)
             await timers(0.01)
             full.error = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Iterator
 from ipaddress import ip_address
@@ -13,6 +14,7 @@ import pytest
 import uvloop
 
 from ferry.edge.hosts import Hosts
+from ferry.errors import Refusal
 from ferry.names import Endpoint
 from ferry.policy.grants import grant_host, grant_socket
 from ferry.policy.reach import Host
@@ -70,6 +72,30 @@ def test_of_a_host(loop: Callable[[], asyncio.AbstractEventLoop], turn: int) -> 
             )
 
     _run(loop, leave)
+
+
+async def test_a_socket_is_connected_to_only_where_a_place_is_free(there: Path) -> None:
+    class Gate:
+        short = True
+
+    hosts = Hosts(cast(Any, Gate()))
+    refusal = await hosts.connect_socket("i", grant_socket(str(there), "ann", "x", None), Left().join)
+    assert isinstance(refusal, Refusal)
+    assert refusal.code == "too_many_streams"
+
+
+async def test_a_connection_to_a_socket_that_breaks_before_its_transport_leaves_nothing(
+    there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_arguments: object, **_named: object) -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_unix_connection", fails, raising=False)
+    hosts = Hosts(None)
+    refusal = await hosts.connect_socket("i", grant_socket(str(there), "ann", "x", None), Left().join)
+    assert isinstance(refusal, Refusal)
+    assert (refusal.code, "Bad file descriptor" in refusal.detail) == ("host_unreached", True)
+    assert len(hosts) == 0
 
 
 async def _left(hosts: Hosts, connecting: Any, turn: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ferry.edge.socket_folder import BoundSocket, InTheWay, bind, check
+from other_user import give_to_nobody, needs_root
 
 
 @pytest.fixture
@@ -80,6 +81,21 @@ def test_what_is_no_socket_stays(root: Path, *, unlink: bool) -> None:
             bind(str(root), "web-1", name, unlink=unlink)
         assert os.path.lexists(path)
     assert kept.read_text() == "kept"
+
+
+@needs_root
+def test_a_socket_of_another_user_stays(root: Path) -> None:
+    (root / "web-1").mkdir(mode=0o700)
+    leave_stale(root / "web-1" / "x.sock")
+    give_to_nobody(root / "web-1" / "x.sock")
+    with pytest.raises(InTheWay, match="no socket of the gateway"):
+        bind(str(root), "web-1", "x.sock", unlink=True)
+    assert (root / "web-1" / "x.sock").is_socket()
+
+
+def test_a_socket_that_cannot_be_made_is_refused_with_the_reason(root: Path) -> None:
+    with pytest.raises(OSError, match="path too long"):
+        bind(str(root), "web-1", 100 * "x", unlink=True)
 
 
 def test_a_link_to_nowhere_leads_nowhere(root: Path, tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class LoopServer:
         except OSError as error:
             if error.errno not in EXHAUSTED:
                 raise
-            if self._wanted and self._retry is None:
+            if self._retry is None:
                 self._retry_later(error, before)
 
     def _retry_later(self, error: OSError, before: float | None) -> None:

@@ -24,7 +24,7 @@ POST = b"POST / HTTP/1.1\r\nHost: a.localhost\r\nContent-Length: 1000\r\n\r\n"
 
 
 async def test_a_visitor_cut_between_two_turns_of_a_tick_does_not_delay_the_next(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Uploads that the service does not take, while many others are parted with, a few at a time."""
     monkeypatch.setattr(limits, "CUT_PAUSE_SECONDS", 0.05)
@@ -54,10 +54,11 @@ async def test_a_visitor_cut_between_two_turns_of_a_tick_does_not_delay_the_next
         for reader, _ in slow:
             assert await reader.read() == b""
         await until(lambda: not rig.edge.connections)
+    assert not caplog.records
 
 
 async def test_a_visitor_that_does_not_read_our_pages_is_cut(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = HandClock()
     async with played(monkeypatch, clock=clock, bounds=Bounds(tick_seconds=0.01)) as (rig, visitor, transport, _):
@@ -72,6 +73,7 @@ async def test_a_visitor_that_does_not_read_our_pages_is_cut(
             await ticked.wait()
         assert transport.ends == ["abort"]
         assert len(rig.edge.connections) == 1  # nobody has told that it has gone
+    assert not caplog.records
 
 
 async def test_a_visitor_that_sends_requests_without_reading_is_not_read_further(

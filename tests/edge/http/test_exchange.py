@@ -40,6 +40,15 @@ async def test_late_bytes_do_not_destroy_a_last_answer(asked: bytes, more: bytes
         assert await reader.read() == body
 
 
+async def test_a_visitor_of_http_1_0_gets_a_chunked_answer_up_to_the_close() -> None:
+    """RFC 9112 §6.1."""
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    async with service(answering(chunked)) as port, running_edge(port) as rig:
+        head, body = (await rig.talk(GET.replace(b"1.1", b"1.0"))).split(b"\r\n\r\n")
+        assert body == b"hello"
+        assert b"chunked" not in head
+
+
 async def test_a_begun_body_with_expect_100_has_the_usual_pace() -> None:
     asked = (POST % 2000).replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
 

@@ -7,9 +7,10 @@ from functools import partial
 
 import pytest
 
+from edge.http_play import played
 from edge.http_rig import GET, Handler, answering, running_edge, service
 from edge.tcp_tunnel import TcpTunnel
-from ferry.edge.http.hints import WORTH_A_LOOK
+from ferry.edge.http.hints import WORTH_A_LOOK, Hints
 from ferry.streams import Direction, ExchangeTap, Tap
 from turns import until
 
@@ -227,6 +228,25 @@ async def test_a_service_that_has_answered_before_does_not_speak_tls() -> None:
             writer.write(head(200, b"Content-Length: 2\r\nConnection: close\r\n") + b"ok")
 
     assert await told(handle, times=3) == []
+
+
+@pytest.mark.parametrize(("down", "tls", "may"), [(0, False, True), (1, False, False), (0, True, False)])
+def test_a_tunnel_may_lack_a_service_while_nothing_has_come_from_one(*, down: int, tls: bool, may: bool) -> None:
+    tunnel = TcpTunnel("a.localhost", ("127.0.0.1", 1), tls_upstream=tls)
+    tunnel.traffic.down = down
+    assert Hints(tunnel).may_lack_target is may
+
+
+async def test_what_a_visitor_sends_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service may refuse an upload before it has read all of it."""
+    said = VITE % b"server"
+    async with played(monkeypatch) as (rig, visitor, _, streams):
+        visitor.data_received(GET.replace(b"\r\n\r\n", b"\r\nContent-Length: %d\r\n\r\n" % len(said)))
+        streams[0].sink.data_received(head(403, b"Content-Length: 2\r\n") + b"n")
+        visitor.data_received(said)
+        streams[0].sink.data_received(b"o")
+        assert rig.tunnel.visits[0].status == 403
+        assert rig.tunnel.told == []
 
 
 async def test_a_tap_sees_all_of_a_watched_answer() -> None:

@@ -8,6 +8,7 @@ import re
 
 import pytest
 
+from edge.http_play import played
 from edge.http_rig import GET, OWN, Rig, answering, running_edge, service
 from ferry.edge.http.shared import Bounds
 from resets import reset
@@ -60,6 +61,31 @@ async def test_a_visitor_that_leaves_during_the_look_up_gets_no_answer_and_logs_
         assert (await rig.talk(OWN, eof=True)).startswith(b"HTTP/1.1 404 ")
         assert [fields["status"] for _, fields in rig.reports] == [404]
     assert not caplog.records
+
+
+async def test_a_visitor_that_leaves_in_the_turn_of_the_look_up_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(_host: str) -> bool:
+        asked.set()
+        await go.wait()
+        return False
+
+    async with played(monkeypatch, is_reserved=slow) as (rig, visitor, transport, _):
+        visitor.data_received(GET.replace(b"a.", b"nobody."))
+        await asked.wait()
+        go.set()
+        visitor.connection_lost(None)
+        await turns(5)
+        assert (rig.reports, bytes(transport.written)) == ([], b"")
+
+
+async def test_a_visitor_that_is_gone_at_an_answer_of_ours_gets_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The transport closes by itself where a write finds that."""
+    async with played(monkeypatch) as (rig, visitor, transport, _):
+        monkeypatch.setattr(transport, "is_closing", lambda: bool(transport.written))
+        visitor.data_received(OWN * 3)
+        assert len(rig.reports) == 1
 
 
 async def test_a_look_up_that_fails_is_answered_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:

@@ -158,7 +158,9 @@ async def test_visitors_that_leave_together_end_a_few_in_a_turn(streams: Streams
         assert [visit.note for visit in rig.tunnel.visits] == ["the visitor left"] * many
 
 
-async def test_who_leaves_while_its_bytes_wait_for_their_turn_ends_once(streams: Streams) -> None:
+async def test_who_leaves_while_its_bytes_wait_for_their_turn_ends_once(
+    streams: Streams, caplog: pytest.LogCaptureFixture
+) -> None:
     async with running_edge(1) as rig, asyncio.timeout(SECONDS):
         visitor, transport = visitor_of(rig)
         visitor.data_received(CHUNKED_POST + CHUNK * (3 * CHUNKS_IN_A_PIECE))
@@ -168,6 +170,7 @@ async def test_who_leaves_while_its_bytes_wait_for_their_turn_ends_once(streams:
         await turns(3)
         assert [visit.note for visit in rig.tunnel.visits] == ["the visitor left"]
         assert streams[0].aborted
+        assert not caplog.records
 
 
 async def test_who_leaves_a_stopping_edge_is_recorded_at_once(streams: Streams) -> None:

@@ -12,6 +12,8 @@ import pytest
 from edge.http_rig import CLOSING, GET, answering, running_edge, service, statuses
 from edge.tcp_tunnel import TcpTunnel
 from ferry.edge.http.shared import Bounds
+from ferry.errors import Refusal
+from ferry.policy.visits import VisitPolicy
 from ferry.streams import OpenFailure
 from granted import to_listen
 
@@ -158,6 +160,25 @@ async def test_a_dead_idle_stream_is_replaced_by_one_of_the_tunnel_that_has_take
         assert statuses(await rig.talk(CLOSING)) == [200]
         newer.close()
         await newer.quiet()
+
+
+class Closed:
+    """A rule: nobody visits."""
+
+    def depends_on_visitor(self, _target: object) -> bool:
+        return False
+
+    def refusal(self, _who: object, _target: object) -> Refusal:
+        return Refusal("it is closed", code="closed", rule="closed")
+
+
+async def test_a_request_is_not_sent_again_to_a_tunnel_that_its_visitor_may_not_visit_any_more() -> None:
+    """The operator has loaded other rules meanwhile. This request learns what became of its stream, the next one of them."""
+    async with running_edge(1) as rig:
+        rig.tunnel.refuse = OpenFailure.GONE
+        rig.tunnel.dialling = lambda: rig.visits.use(VisitPolicy("gw", (Closed(),)))
+        assert statuses(await rig.talk(GET + GET, eof=True)) == [503, 403]
+        assert len(rig.tunnel.dialled) == 1
 
 
 async def test_a_request_is_sent_again_once_however_often_its_tunnel_is_taken_over() -> None:

@@ -36,6 +36,13 @@ async def refused(handler: Handler, *, tls_upstream: bool) -> tuple[str, str]:
         return rig.tunnel.visits[0].note, answer.decode()
 
 
+async def test_a_hint_about_a_service_that_ends_tls_is_for_no_other_service() -> None:
+    for answer, hints in ((b"", 1), (b"no", 0)):
+        async with service(saying(answer)) as port, running_edge(port, tls_upstream=True) as rig:
+            await rig.talk(ASKED_BY_A_BROWSER, eof=True)
+            assert len(rig.tunnel.told) == hints
+
+
 @pytest.mark.parametrize(
     "record", [ALERT, ALERT[:1], b"\x16\x03\x01\x02\x00\x01"], ids=["alert", "one byte", "handshake"]
 )
@@ -82,6 +89,18 @@ async def test_a_real_tls_service_behind_a_plain_forward(tmp_path: Path) -> None
         answer = await rig.talk(ASKED_BY_A_BROWSER, eof=True)
         assert answer.startswith(b"HTTP/1.1 502 ")
         assert b"<code>-R 443:...</code>" in answer
+
+
+async def test_a_tls_service_that_closes_without_an_answer_is_not_taken_for_one_behind_a_plain_forward(
+    tmp_path: Path,
+) -> None:
+    await make_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "crt", tmp_path / "key")
+    async with service(saying(b""), ssl=context) as port, running_edge(port, tls_upstream=True) as rig:
+        assert (await rig.talk(ASKED_BY_A_BROWSER, eof=True)).startswith(b"HTTP/1.1 502 ")
+        assert rig.tunnel.visits[0].note == pages.CLOSED
+        assert rig.tunnel.told == []
 
 
 async def test_a_service_that_cannot_be_reached_gets_what_is_common() -> None:

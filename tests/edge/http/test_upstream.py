@@ -6,8 +6,10 @@ import pytest
 
 from edge.http_play import Stream, played
 from edge.http_rig import GET
+from ferry.edge.http import pages
 from ferry.relay import WritePause
 from ferry.streams import OpenFailure
+from turns import until
 
 VISITOR_HIGH_WATER_BYTES = 64 * 1024
 PIPELINE_BYTES = 64 * 1024
@@ -45,6 +47,38 @@ async def test_a_stream_with_an_early_answer_serves_no_other_request(
         assert transport.written == OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         assert streams[0].closed
         assert rig.edge.idle_streams == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "said", "status", "note"),
+    [
+        (False, b"", 502, pages.NO_TARGET),
+        (False, b"HTTP/1.1 2", 502, pages.CLOSED),
+        (False, b"HTTP/1.1 200 OK\r\n\r\n", 200, ""),
+        (True, b"", 502, pages.CLOSED),
+    ],
+    ids=["nothing", "half a head", "a head, and nothing behind it", "nothing after another answer"],
+)
+async def test_only_a_tunnel_that_closes_without_a_byte_may_have_no_service(
+    before: bool,
+    said: bytes,
+    status: int,
+    note: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with played(monkeypatch) as (rig, visitor, _, streams):
+        if before:
+            visitor.data_received(GET)
+            streams[0].sink.data_received(OK)
+        visitor.data_received(GET)
+        if said:
+            streams[-1].sink.data_received(said)
+        streams[-1].sink.eof_received()
+        streams[-1].sink.stream_lost(None)
+        await until(lambda: len(rig.tunnel.visits) > before)
+        assert (rig.tunnel.visits[-1].status, rig.tunnel.visits[-1].note) == (status, note)
+    assert not caplog.records
 
 
 async def test_a_stream_with_extra_bytes_is_not_pooled(monkeypatch: pytest.MonkeyPatch) -> None:

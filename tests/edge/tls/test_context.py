@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from pathlib import Path
 
 import pytest
 
+from ferry.clock import SystemClock
 from ferry.edge.tls.context import server_context
+from ferry.edge.tls.local_ca import LocalCa
 
 
 def test_a_handshake_that_failed_stays_failed_for_the_first_reason() -> None:
@@ -26,3 +29,20 @@ def test_a_handshake_that_failed_stays_failed_for_the_first_reason() -> None:
     assert reasons[0]
     assert reasons[0] == reasons[1]
     assert "LENGTH" in reasons[0]
+
+
+def test_a_client_that_refuses_the_certificate_is_not_waited_for(tmp_path: Path) -> None:
+    """Its alert has come, and the gateway has none of its own to send."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    context = LocalCa.open(tmp_path, "localhost", clock=SystemClock()).leaf("localhost").context
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    client = ssl.create_default_context().wrap_bio(to_client, to_server, server_hostname="localhost")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    with pytest.raises(ssl.SSLWantReadError):
+        server.do_handshake()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        client.do_handshake()
+    to_client.read()  # the rest of what the server has sent, which the client does not look at any more
+    with pytest.raises(ssl.SSLError, match="UNKNOWN_CA"):
+        server.do_handshake()

@@ -122,7 +122,8 @@ class Exchange:
     def _looked_up(self, reserved: bool) -> None:
         """The look-up is over. If the visitor has left meanwhile, the phase stays, and no answer is sent."""
         before = self.phase
-        if self._step(phases.LOOKED_UP) and self.phase is not before:
+        self._step(phases.LOOKED_UP)
+        if self.phase is not before:
             self.refuse(503, pages.NOT_CONNECTED) if reserved else self.refuse(404, pages.NO_TUNNEL)
 
     def _dispatch(self, backend: Backend, request: RequestHead, now: float, grant: Grant | None = None) -> None:
@@ -238,8 +239,8 @@ class Exchange:
         self.phase = phase
         self.status = response.status
         self.answer = response
-        if (response.binds_connection or request.binds_connection) and self._bound is None:
-            self._bound = BoundStream()
+        if response.binds_connection or request.binds_connection:
+            self._bound = BoundStream()  # one that is there has nothing: this request has taken its stream
         return self._downstream.head(response, framing)
 
     def relay(self, data: bytes, size: int) -> None:
@@ -457,8 +458,7 @@ class Exchange:
         """Write an answer of our own. With `last` the connection ends in any case."""
         if not self._step(phases.REFUSE):
             return
-        self.status = status
-        self.answer = None
+        self.status, self.answer = status, None
         downstream = self._downstream
         if self.backend is not None:
             self._record(reason)

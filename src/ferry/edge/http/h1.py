@@ -78,7 +78,7 @@ class H1Connection(VisitorConnection):
         self._heads = HeadReader(shared.bounds, owner.heads)
         self._begun = True  # a head's deadline runs: from the accept, later from a head's first byte
         self._reading = False
-        self._behind = False  # it waits in the round
+        self._behind = False  # it waits in the round with bytes that it has read
         self._body: Body | None = None  # the request's body, while some of it is still to come
         self._closing = False  # this is the last request
         self._checked = ""  # a Host that this connection's certificate covers
@@ -134,7 +134,6 @@ class H1Connection(VisitorConnection):
         if self._behind:
             return
         if ends_later:  # it takes 50 µs, and a thousand visitors of one attack may leave in one turn of the loop
-            self._behind = True
             self._owner.round.later(self)
         else:
             self.exchange.visitor_left()

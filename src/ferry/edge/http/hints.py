@@ -169,9 +169,11 @@ class Hints:
         if isinstance(error, NoTarget):
             self._tell(_TARGET, _NO_TARGET)
             return pages.NO_TARGET
-        if isinstance(error, NotTls) and str(error) == pages.ENDS_TLS:
+        if not isinstance(error, NotTls):
+            return f"the local service failed: {error}"
+        if str(error) == pages.ENDS_TLS:
             self._tell(_TLS, _ENDS_TLS)
-        return str(error) if isinstance(error, NotTls) else f"the local service failed: {error}"
+        return str(error)
 
     def why_invalid(self, beginning: bytes, error: RemoteProtocolError) -> str:
         """The reason for a 502 after an answer that begins like this."""

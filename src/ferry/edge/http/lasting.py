@@ -15,7 +15,9 @@ def announce(
 ) -> None:
     """Tell the owner if `answer` to `request` begins such a visit and anybody watches. Called for answers that are not
     over with their first bytes."""
-    if backend is None or request is None or answer is None or not (tunnel := backend.tunnel).watched:
-        return
-    if answer.status == 101 or answer.event_stream:
+    assert backend is not None
+    assert request is not None
+    assert answer is not None
+    tunnel = backend.tunnel
+    if tunnel.watched and (answer.status == 101 or answer.event_stream):
         tunnel.long_visit_began(request_visit(tunnel, visitor, request, answer.status, 0.0, 0, 0, ""))

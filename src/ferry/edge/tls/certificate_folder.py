@@ -139,7 +139,7 @@ class CertificateFolder:
                     reading.rejected.append((pair.certificate, _text(error)))
             return
         known.settled = True
-        if known.loaded is not None and content == known.content:  # it was away for a moment, or has other permissions
+        if content == known.content:  # it was away for a moment, or has other permissions
             return
         known.loaded, known.content = certificate, content
         reading.changed = True
