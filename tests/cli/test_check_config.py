@@ -313,6 +313,30 @@ def test_keys_without_names_are_noted_with_what_to_write(tmp_path: Path, new_key
     assert note.text.endswith("do not know them: write name=web-2 behind the key in line 2, and so on")
 
 
+def test_keys_that_cannot_be_one_of_two_are_told_with_what_to_write(
+    tmp_path: Path, new_key: Callable[[], Path]
+) -> None:
+    keys = tmp_path / "fleet"
+    lines = [" ".join(new_key().with_suffix(".pub").read_text().split()[:2]) for _ in range(4)]
+
+    def told(*names: str, **sshd: object) -> list[tuple[Severity, str]]:
+        keys.write_text("".join(f"{line} {name}\n" for line, name in zip(lines, names, strict=False)))
+        configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]), sshd=sshd)
+        found = [
+            each for each in findings(configuration) if each.subject == "keys" and each.severity is not Severity.OK
+        ]
+        return [(each.severity, each.text.partition(":")[0]) for each in found]
+
+    two = {"authentication_methods": ["publickey,publickey"]}
+    assert told("root@a", "root@b", "name=ann", **two) == [
+        (Severity.FIX, f"{keys}, lines 1, 2"), (Severity.FIX, f"{keys}, line 3"),
+    ]  # fmt: skip
+    assert told("root@a", "root@b", "name=ann", "name=ann", **two) == [(Severity.NOTE, f"{keys}, lines 1, 2")]
+    assert told("name=ann", "name=ann", **two) == []
+    assert told("name=ann", "name=bob", match=[{"identity": ["bob"], **two}]) == [(Severity.NOTE, f"{keys}, line 2")]
+    assert told("root@a", "root@b") == [(Severity.NOTE, str(keys))]  # that they have no name
+
+
 def test_options_that_do_something_else_than_meant_are_noted(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f'no-pty {PUBLIC_KEY}\nrestrict,permitlisten="80" {PUBLIC_KEY}\n')

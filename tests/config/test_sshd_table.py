@@ -10,8 +10,8 @@ import pytest
 from ferry.config.file import load
 from ferry.config.rules import surprises
 from ferry.config.sshd import Sshd, SshdMatch
+from ferry.config.sshd_rules import sshd_rules_of
 from ferry.errors import InvalidInput
-from ferry.gateway.wiring import sshd_rules_of
 from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
 from ferry.policy.sshd import Forwarding, Who
 from ferry.protocol.permits import ANYWHERE, Permit

@@ -237,7 +237,8 @@ class _Asking:
     def __init__(
         self, config: Config, book: Rulebook | None, aims: list[Aim], address: str, now: float, user: str | None
     ) -> None:
-        from ferry.gateway.wiring import rules_of, sshd_rules_of
+        from ferry.config.sshd_rules import sshd_rules_of
+        from ferry.gateway.wiring import rules_of
         from ferry.policy.explained import Settings
 
         self._book = book if book is None or address else book.from_anywhere()

@@ -108,12 +108,20 @@ class Match:
     local_address: HostList | None = None
     local_port: tuple[int, ...] = ()
 
+    def may_hold(self, who: Who, book: Rulebook | None) -> bool:
+        """Whether a client with this identity meets all criteria from some address, or by some login name if `who` has
+        none."""
+        return (
+            (not self.user or not who.user or in_patterns(who.user, self.user))
+            and (not self.identity or _is_one_of(who.identity, self.identity))
+            and (not self.tag or _are_meant(_tags_of(who.identity, book), self.tag))
+        )
+
     def holds(self, who: Who, book: Rulebook | None) -> bool:
         """Whether a client meets all criteria. The operator's rules have the tags."""
         return (
-            (not self.user or in_patterns(who.user, self.user))
-            and (not self.identity or _is_one_of(who.identity, self.identity))
-            and (not self.tag or _are_meant(_tags_of(who.identity, book), self.tag))
+            self.may_hold(who, book)
+            and (not self.user or in_patterns(who.user, self.user))
             and (self.address is None or self.address.admits(who.address, who.address))
             and (self.local_address is None or self.local_address.admits(who.local.host, who.local.host))
             and (not self.local_port or who.local.port in self.local_port)

@@ -14,11 +14,14 @@ from ferry.clock import SystemClock
 from ferry.config.model import Config
 from ferry.config.policy_file import load_policy
 from ferry.config.rules import listed, overlap, shown, surprises
+from ferry.config.sshd import Keywords, keys_needed
+from ferry.config.sshd_rules import sshd_rules_of
 from ferry.console.sockets import why_too_open
 from ferry.errors import FerryError
 from ferry.names import Endpoint, Fingerprint
 from ferry.policy.key_traps import traps_of
 from ferry.policy.keys import KeyLine
+from ferry.policy.lone_keys import LoneKeys
 from ferry.policy.port_lines import PortLine
 from ferry.policy.rule_traps import names_of_nobody, traps_of_rules
 from ferry.protocol.authorized_keys import name_of_file
@@ -82,6 +85,7 @@ def check_host(config: Config, *, running: Running) -> list[Finding]:
         *_check_state(config.state),
         *_check_audit(config.audit.file),
         *_check_keys(config),
+        *_check_several_keys(config),
         *_check_policy(config),
         *_check_matches(config),
         *_check_host_certificates(config.state),
@@ -208,7 +212,8 @@ def _check_keys(config: Config) -> Iterator[Finding]:
                 is_public=lambda port: any(port in ports for ports in public),
             ):
                 yield Finding(Severity.NOTE, "keys", f"{line.place}: {trap}")
-        noted = (*_without_names(found), *_ports_on_two_lines(found.ports), *_ports_outside(config, found.ports))
+        nameless = () if _keys_needed(config.sshd) > 1 else _without_names(found)  # `_check_several_keys` tells it
+        noted = (*nameless, *_ports_on_two_lines(found.ports), *_ports_outside(config, found.ports))
         yield from (Finding(Severity.NOTE, "keys", text) for text in noted)
         if not found.rejected and not found.unclear:
             count, text = _counted(role, found)
@@ -216,6 +221,25 @@ def _check_keys(config: Config) -> Iterator[Finding]:
     if config.access.mode == "keys" and not usable:
         text = f"no usable key, so nobody can connect: put public keys into {_paths(config.access.keys)}"
         yield Finding(Severity.FIX, "keys", text)
+
+
+def _check_several_keys(config: Config) -> Iterator[Finding]:
+    """Where a log-in needs several keys, all have to be of one name."""
+    if max(_keys_needed(each) for each in (config.sshd, *config.sshd.match)) <= 1:
+        return
+    try:
+        book = load_policy(config, SystemClock().now())
+        found = read_access(config.access_paths)
+    except FerryError:
+        return  # `_check_keys` and `_check_policy` tell it
+    lone = LoneKeys(sshd_rules_of(config, book), bool(found.authorities.cas))
+    texts = list(lone.texts(found.lines))
+    severity = Severity.NOTE if lone.anybody or lone.has_cas else Severity.FIX
+    yield from (Finding(severity, "keys", text) for text in texts[:_TRAPS_SHOWN])
+
+
+def _keys_needed(keywords: Keywords) -> int:
+    return keys_needed(keywords.authentication_methods) or 0
 
 
 def _without_names(found: Found) -> Iterator[str]:
