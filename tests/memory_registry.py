@@ -52,7 +52,7 @@ class MemoryRegistry:
         if (taken := refusal(state, identity, now=now, terms=terms)) is not None:
             return taken
         mine = reservation_of(state, identity)
-        if (mine is None and not terms.reserve) or in_force(state, now=now, keep=terms.keep):
+        if not terms.reserve if mine is None else in_force(state, now=now, keep=terms.keep):
             return None
         return self._over_limit(terms, identity.id, str(identity), now=now, new=mine is None)
 

@@ -58,6 +58,14 @@ class Fleet:
         assert ran.code == 0, ran.err
         return json.loads(ran.out)
 
+    def change(self, text: str) -> None:
+        """Write the key file as an editor does, and wait until the gateway has read it."""
+        seen = self.gateway.log_lines
+        new = self.file.with_suffix(".new")
+        new.write_text(text)
+        new.replace(self.file)
+        self.gateway.event('"keys.loaded"', after=seen)
+
     def loaded(self) -> None:
         """Wait until the gateway has read the key file after the last command, which has changed the number of keys."""
         keys = sum(not line.startswith("#") for line in self.file.read_text().splitlines())
@@ -146,6 +154,26 @@ def test_a_port_on_two_lines_is_refused_with_both(fleet: Fleet, lines: LineServi
     logged = fleet.gateway.event(f'"tunnel.refused".*"asked":\\s*"-R {port}"')
     assert "held by twin-1 (SHA256:" in str(logged["detail"])
     assert f"in several lines ({fleet.file}, line 4; {fleet.file}, line 5): change it in one" in str(logged["detail"])
+
+
+def test_the_port_of_a_line_that_an_editor_gave_another_key_is_that_keys(fleet: Fleet, lines: LineService) -> None:
+    """As it was once kept for good, nobody could have it: the old key by its line, the new one by the database."""
+    port, written = fleet.ssh_ports[14], fleet.file.read_text()
+    line = fleet.line("old", f'restrict,port-forwarding,permitlisten="{port}"', "root@web-5")
+    old = (*line.split()[1:3],)
+    fleet.change(written + line)
+    with fleet.ssh("old").start("-N", "-v", "-R", f"{port}:localhost:{lines.port}") as child:
+        child.error_line("remote forward success")
+    new = fleet.line("new", "").split()
+    fleet.change(written + f"#disabled {line}" + line.replace(" ".join(old), " ".join(new)))
+    ended = fleet.ssh("new").run("-N", "-R", f"{port}:localhost:{lines.port}")
+    assert f"Refused -R {port}: port {port} is given to you, and another key still has it: tell" in ended.err
+    fleet.change(written + line.replace(" ".join(old), " ".join(new)))
+    with fleet.ssh("new").start("-N", "-v", "-R", f"{port}:localhost:{lines.port}") as child:
+        child.error_line("remote forward success")
+        row = fleet.table()[port]
+        assert (row["state"], row["holder"]) == ("up", fingerprint(fleet.keys["new"]))
+    fleet.change(written)
 
 
 def test_a_refused_reach_names_the_holder_and_the_option_that_is_missing(fleet: Fleet, lines: LineService) -> None:

@@ -174,6 +174,21 @@ async def test_after_its_rest_an_address_is_free_for_all(registry: Registry, ter
     assert (await lost(registry, BLOG, ANN, over)).reason is expected
 
 
+async def test_an_address_that_the_operator_gives_to_another_goes_to_that_one_once_it_is_not_served(
+    registry: Registry,
+) -> None:
+    given = replace(TERMS, given=True, label="ssh")
+    first = await won(registry, PORT, ANN, 10, replace(TERMS, label="ssh"))
+    assert (await lost(registry, PORT, BOB, 20, given)).reason is TakenBy.LIVE
+    await registry.release(PORT, first.lease.generation, now=30)
+    assert (await lost(registry, PORT, BOB, 40)).reason is TakenBy.RESERVED
+    assert (await lost(registry, PORT, BOB, 40, replace(given, max_reservations=0))).reason is TakenBy.OVER_LIMIT
+    second = await won(registry, PORT, BOB, 40, given)
+    assert (second.displaced, second.new) == (None, True)
+    assert [one.owner for one in await registry.reservations(None)] == [BOB.id]
+    assert (await lost(registry, PORT, ANN, 50)).reason is TakenBy.RESERVED
+
+
 async def left(registry: Registry, now: float, *, used: bool) -> None:
     """Ann has claimed `BLOG`, and given it up at `now`."""
     claimed = await won(registry, BLOG, ANN, now - 10, replace(TERMS, keep=LONG))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asyncssh.packet import SSHPacket, String, UInt32
 
-from ferry.names import Fingerprint
+from ferry.names import Fingerprint, Identity
 from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import PortLine
 from inside_gateway import Inside
@@ -22,6 +22,9 @@ class OneLine:
 
     def lines_with_port(self, port: int) -> Sequence[PortLine]:
         return (PortLine(Fingerprint("SHA256:other"), KeyLine("other")),) if port == self.port else ()
+
+    def gives(self, _port: int, _identity: Identity) -> bool:
+        return False
 
     def ports(self) -> Mapping[int, Sequence[PortLine]]:
         return {self.port: self.lines_with_port(self.port)}

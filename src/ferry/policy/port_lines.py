@@ -49,6 +49,11 @@ class PortLines(Protocol):
         """Those that name `port`."""
         ...
 
+    def gives(self, port: int, identity: Identity, /) -> bool:
+        """Whether the files name `port` for `identity` and for nobody else: all of them could be read, and no refused
+        or disabled line of another names it."""
+        ...
+
     def ports(self) -> Mapping[int, Sequence[PortLine]]:
         """Every port that is named."""
         ...
@@ -116,6 +121,12 @@ def naming_own(refusal: Refusal, address: Address, own: Sequence[int], lines: Se
     `lines` are those that name the port: where its own is one of them, two have it."""
     if refusal.code not in _TAKEN or not kind_of(address.kind).is_port or not own:
         return refusal
+    if address.port in own and len(lines) == 1:
+        return replace(
+            refusal,
+            public=f"{address} is given to you, and another key still has it: tell the operator",
+            detail=f"{refusal.detail}; the line that gives it to the asker: {lines[0].line.place}",
+        )
     if address.port in own:
         both = "; ".join(each.line.place for each in lines)
         return replace(
@@ -151,6 +162,9 @@ class NoPortLines:
 
     def lines_with_port(self, _port: int) -> Sequence[PortLine]:
         return ()
+
+    def gives(self, _port: int, _identity: Identity) -> bool:
+        return False
 
     def ports(self) -> Mapping[int, Sequence[PortLine]]:
         return _NONE

@@ -99,6 +99,9 @@ class Terms:
     """New reservations from `network` within `limits.NAMES_NETWORK_SECONDS`. None: no limit."""
     label: str | None = None
     """Keep the reservation for good, with this label. None: as it is, or by use if it is new."""
+    given: bool = False
+    """The operator's files give the address to the asker and to nobody else: a reservation of another identity, which
+    can have no use for it, gives way. Its live lease does not."""
 
 
 UNWRITTEN: Final = 0

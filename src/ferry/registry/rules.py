@@ -57,7 +57,7 @@ def resting(reservation: Reservation, *, now: float, keep: float, rest: float) -
 def refusal(state: AddressState, identity: Identity, *, now: float, terms: Terms) -> Taken | None:
     """Why `identity` may not have the address, apart from its limits; None if it may."""
     reservation, lease = state.reservation, state.lease
-    other = reservation if reservation is not None and reservation.owner != identity.id else None
+    other = reservation if reservation is not None and reservation.owner != identity.id and not terms.given else None
     if other is not None and in_force(state, now=now, keep=terms.keep):
         return Taken(TakenBy.RESERVED, other.owner, other.owner_name, None)
     if lease is not None and lease.owner != identity.id:

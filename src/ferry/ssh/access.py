@@ -179,6 +179,11 @@ class AuthorizedKeys:
     def lines_with_port(self, port: int) -> Sequence[PortLine]:
         return self._found.ports.get(port, ())
 
+    def gives(self, port: int, identity: Identity) -> bool:
+        found = self._found
+        named = (*found.ports.get(port, ()), *found.ports_in_vain.get(port, ()))
+        return port in found.ports and not found.problem and all(line.is_of(identity) for line in named)
+
     def ports(self) -> Mapping[int, Sequence[PortLine]]:
         return self._found.ports
 

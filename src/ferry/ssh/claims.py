@@ -7,12 +7,13 @@ lease if it is reserved for the client that asks.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, Protocol
 
 from ferry import limits, tasks
 from ferry.clock import Clock
 from ferry.errors import Refusal
+from ferry.kinds import kind_of
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, WorkerId
 from ferry.policy.grants import Grant, Use
@@ -129,7 +130,7 @@ class Claims:
         grant, identity, network, settings, derived, label = wanted
         grant.require(grant.address, identity.id, Use.LISTEN)
         rules = settings.rules
-        outcome = await self._claim(grant.address, identity, network, rules, derived=derived, label=label)
+        outcome = await self._claim(grant.address, identity, network, settings, derived=derived, label=label)
         if isinstance(outcome, Taken):
             return _refusal(grant.address, outcome, settings, grant.rule)
         claim = Claim(
@@ -150,7 +151,7 @@ class Claims:
     async def would_refuse(self, wanted: ClaimRequest) -> Refusal | None:
         """The refusal that `take` would return now, or None. It claims nothing. Raises StoreUnavailable."""
         grant, identity, network, settings, derived, label = wanted
-        terms = _first_terms(identity, settings.rules, derived=derived, network=network, label=label)
+        terms = _first_terms(grant.address, identity, settings, derived=derived, network=network, label=label)
         try:
             taken = await self._registry.would_refuse(grant.address, identity, now=self._clock.now(), terms=terms)
         except StoreUnavailable as error:
@@ -174,17 +175,17 @@ class Claims:
         address: Address,
         identity: Identity,
         network: str,
-        rules: ForwardRules,
+        settings: ForwardSettings,
         *,
         derived: bool,
         label: str | None,
     ) -> Claimed | Taken:
-        terms = _first_terms(identity, rules, derived=derived, network=network, label=label)
+        terms = _first_terms(address, identity, settings, derived=derived, network=network, label=label)
         now = self._clock.now()
         try:
             return await self._registry.claim(address, identity, self._worker, now=now, terms=terms)
         except StoreUnavailable as error:
-            if not error.readable or not await self._is_reserved_for(identity, address, rules):
+            if not error.readable or not await self._is_reserved_for(identity, address, settings.rules):
                 raise
             lease = Lease(address, identity.id, self._worker, UNWRITTEN, now, str(identity))
             return Claimed(lease, None, reserved=True)
@@ -273,7 +274,7 @@ class Claims:
                     claim.address,
                     claim.identity,
                     claim.network,
-                    settings.rules,
+                    settings,
                     derived=claim.derived,
                     label=claim.label,
                 )
@@ -307,10 +308,14 @@ class Claims:
                 return
 
 
-def _first_terms(identity: Identity, rules: ForwardRules, *, derived: bool, network: str, label: str | None) -> Terms:
+def _first_terms(
+    address: Address, identity: Identity, settings: ForwardSettings, *, derived: bool, network: str, label: str | None
+) -> Terms:
     """The terms of a claim, before any trial."""
+    rules = settings.rules
     reserve = not identity.anonymous and rules.reserve_after == 0
-    return _terms(rules, reserve=reserve, derived=derived, network=network, label=label)
+    given = kind_of(address.kind).is_port and settings.port_lines.gives(address.port, identity)
+    return replace(_terms(rules, reserve=reserve, derived=derived, network=network, label=label), given=given)
 
 
 def _terms(rules: ForwardRules, *, reserve: bool, derived: bool, network: str, label: str | None) -> Terms:

@@ -146,7 +146,7 @@ def _claim(
         }
         connection.execute(sql.CHANGE_RESERVATION, {"address": address.key, **changed})
     else:
-        if state.reservation is not None:  # of another identity, past its rest
+        if state.reservation is not None:  # of another identity: past its rest, or the address was given away
             connection.execute(sql.FREE, {"address": address.key, "owner": state.reservation.owner})
         if reserved:
             _make(connection, lease, terms, now, used=False)
@@ -160,7 +160,7 @@ def _refusal(
     if (taken := refusal(state, identity, now=now, terms=terms)) is not None:
         return taken
     mine = reservation_of(state, identity)
-    if (mine is None and not terms.reserve) or in_force(state, now=now, keep=terms.keep):
+    if not terms.reserve if mine is None else in_force(state, now=now, keep=terms.keep):
         return None
     return _over_limit(connection, terms, identity.id, str(identity), now=now, new=mine is None)
 
