@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from ferry import limits
 from ferry.config.model import Config
 from ferry.config.policy_file import load_policy, parse_policy, read_policy
 from ferry.errors import InvalidInput, Refusal
@@ -178,7 +177,7 @@ def rule_with(lines: str) -> str:
     return f'[[rule]]\nwho = ["web-1"]\n{lines}\n'
 
 
-LONG = "a" * (limits.POLICY_PATTERN_CHARS + 1)
+LONG = "a" * 254  # POLICY_PATTERN_CHARS and one more
 NOBODY = (
     'is nobody: write a name ("web-1", "web-*"), a key ("SHA256:..."), a certificate ("SHA256:CA:KEY_ID"), "tag:NAME", '
     '"*" for everybody with a key, or "anonymous"'
@@ -370,27 +369,52 @@ def test_each_mistake_is_told_with_its_place_and_what_to_write(which: str) -> No
     assert str(error.value).split("\n") == [f"/policy{line}" for line in told]
 
 
-def test_every_size_is_bounded() -> None:
-    many = "".join(rule_with(f'publish.aliases = "a:{first}-65535"') for first in range(1, limits.POLICY_RANGES + 2))
-    many += '[[rule]]\nwho = "a"\npublish.names = [' + '"a",' * (limits.POLICY_ENTRIES + 1) + "]\n"
-    many += "[tags]\n" + "".join(f'a{number} = "a"\n' for number in range(limits.POLICY_TAGS + 1))
+BOUNDS = {
+    "POLICY_RANGES": (
+        "".join(rule_with(f'publish.aliases = "a:{first}-65535"') for first in range(1, 258)),
+        ", line 771: publish.aliases: the file has more than 256 different ranges of ports: write wider ones",
+    ),
+    "POLICY_ENTRIES": (
+        '[[rule]]\nwho = "a"\npublish.names = [' + '"a",' * 1025 + "]\n",
+        ", line 3: publish.names: the list has 1,025 entries: 1,024 are allowed",
+    ),
+    "POLICY_TAGS": (
+        "[tags]\n" + "".join(f'a{number} = "a"\n' for number in range(1025)) + rule_with('publish.ports = "*"'),
+        ", line 1: tags: the file has 1,025 tags: 1,024 are allowed",
+    ),
+    "POLICY_TAG_MEMBERS": (
+        "[tags]\na = [" + '"a",' * 20_001 + "]\n" + rule_with('publish.ports = "*"'),
+        ", line 2: tags.a: the list has 20,001 entries: 20,000 are allowed",
+    ),
+    "POLICY_RULES": (
+        rule_with('publish.ports = "*"') * 4097,
+        ", line 1: the file has 4,097 [[rule]]: 4,096 are allowed",
+    ),
+    "POLICY_TESTS": (
+        rule_with('publish.ports = "*"') + '[[test]]\nwho = "a"\naccept = ["publish 1"]\n' * 4097,
+        ", line 4: the file has 4,097 [[test]]: 4,096 are allowed",
+    ),
+}
+
+
+@pytest.mark.parametrize("which", BOUNDS)
+def test_every_size_is_bounded(which: str) -> None:
+    text, told = BOUNDS[which]
     with pytest.raises(InvalidInput) as error:
-        parse_policy(many, "/policy", {})
-    told = str(error.value)
-    assert "the file has more than 256 different ranges of ports: write wider ones" in told
-    assert "the list has 1,025 entries: 1,024 are allowed" in told
-    assert "the file has 1,025 tags: 1,024 are allowed" in told
-    rules = rule_with('publish.ports = "*"') * (limits.POLICY_RULES + 1)
-    with pytest.raises(InvalidInput, match="the file has 4,097 of them: 4,096 are allowed"):
-        parse_policy(rules, "/policy", {})
-    wrong = rule_with('publish.ports = "x"') * 100
+        parse_policy(text, "/policy", RANGES)
+    assert str(error.value) == f"/policy{told}"
+
+
+def test_fifty_mistakes_are_told_and_the_others_counted() -> None:
+    """CONFIG_MISTAKES."""
     with pytest.raises(InvalidInput) as error:
-        parse_policy(wrong, "/policy", {})
-    assert len(str(error.value).split("\n")) == limits.CONFIG_MISTAKES + 1
+        parse_policy(rule_with('publish.ports = "x"') * 100, "/policy", RANGES)
+    told = str(error.value).split("\n")
+    assert (len(told), told[-1]) == (51, "/policy: 50 more mistakes")
 
 
 def test_single_ports_and_every_port_are_no_ranges_of_ports() -> None:
-    first = [f"a:{port}-65535" for port in range(1, limits.POLICY_RANGES + 1)] + ["a:22", "a:*"]
+    first = [f"a:{port}-65535" for port in range(1, 257)] + ["a:22", "a:*"]
     text = f"[[rule]]\nwho = 'a'\npublish.aliases = {first}\n"
     assert len(parse_policy(text, "/policy", {}).rules) == 1
     with pytest.raises(InvalidInput, match=r"line 6: publish\.aliases: the file has more than 256 different ranges"):

@@ -196,7 +196,7 @@ class _Reading:
             self._wrong(name, f"write each below a line [[{name}]]")
             return []
         if len(found) > most:
-            self._wrong(name, f"the file has {len(found):,} of them: {most:,} are allowed")
+            self._wrong(name, f"the file has {len(found):,} [[{name}]]: {most:,} are allowed")
         return enumerate(found[:most])
 
     def _table(self, key: str, value: object, example: str) -> Table:
