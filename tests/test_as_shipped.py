@@ -3,10 +3,12 @@ grows past all measure, is seen here. What each does is shown elsewhere, with sm
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
+from pydantic import ValidationError
 
 from ferry.config.model import Config
 from ferry.gateway.wiring import connection_bounds_of, http_bounds_of, login_settings_of, rules_of
@@ -149,3 +151,11 @@ def test_the_bounds_of_a_request() -> None:
     assert (bounds.head_bytes, bounds.head_fields, bounds.head_seconds) == (16_384, 100, 10)
     assert (bounds.body_min_rate, bounds.read_min_rate, bounds.pace_seconds) == (240, 240, 20)
     assert (bounds.keepalive_seconds, bounds.visitors_per_tunnel) == (75, 900)
+
+
+@pytest.mark.parametrize(("records", "fits"), [(1000, True), (999, False)])
+def test_a_year_of_the_audit_log_is_kept_up_to_half_a_million_records(records: int, fits: bool) -> None:
+    """AUDIT_KEEP_SECONDS, AUDIT_RECORDS and AUDIT_RECORDS_LEAST."""
+    assert (CONFIG.audit.keep, CONFIG.audit.records) == (365 * DAY, 500_000)
+    with nullcontext() if fits else pytest.raises(ValidationError, match="greater than or equal to 1000"):
+        Config.model_validate({"audit": {"records": records}})

@@ -295,7 +295,7 @@ VISITS_SUMMED: Final = 50  # tunnels that have a summary of their own; the other
 TRACEBACKS_PER_SECOND: Final = 0.1  # of one place in the code, each of some 4 KB; past it a line names the error alone
 TRACEBACKS_TOGETHER: Final = 0.5  # tracebacks a second, of all places in the code
 TRACEBACK_BURST_SECONDS: Final = 60.0  # the unused budget of this time may be used at once
-LOG_FIELD_CHARS: Final = 500  # one field of one line, once escaped by `names.printable`
+LOG_FIELD_CHARS: Final = 500  # one field of one line, before `names.printable` escapes it
 LOG_TRACEBACK_LINES: Final = 60  # the last lines of a traceback are kept: they name the error
 LOG_CLOSE_SECONDS: Final = 2.0  # at the end, for lines that still wait for a slow reader
 TRIM_LOOK_SECONDS: Final = 2.0  # between two measurements of free memory: some 0.2 ms in a thread
@@ -318,7 +318,7 @@ STORE_WAL_BYTES: Final = 64 * MIB  # the size of SQLite's write-ahead log after 
 AUDIT_QUEUE: Final = (
     20_000  # records of the audit log waiting to be written, 0.5 KB each; past it they are lost, and counted
 )
-AUDIT_FIELD_CHARS: Final = 300  # one text of a record, once escaped by `names.printable`
+AUDIT_FIELD_CHARS: Final = 300  # one text of a record, before `names.printable` escapes it
 AUDIT_KEEP_SECONDS: Final = 365 * 86400.0  # for which records are kept
 AUDIT_RECORDS: Final = 500_000  # that are kept at most, some 200 MB; those of whoever has most are dropped first
 AUDIT_RUN: Final = 10  # records of a flood that follow one another, at least, for their gap to be worth its record

@@ -110,6 +110,7 @@ def test_filters(stopped: Stopped, arguments: tuple[str, ...], expected: list[in
         (("verify", "--lines", "nothing"), "nothing: cannot be read: No such file"),
         (("verify", "--lines", "state/ferry.db"), "state/ferry.db has no record of an audit log"),
         (("--kind", "other"), "'other' is not one of"),
+        (("--limit", "10001"), "'--limit' / '-n': Input should be less than or equal to 10000"),
     ],
 )
 def test_invalid_input(stopped: Stopped, arguments: tuple[str, ...], why: str) -> None:
@@ -134,6 +135,15 @@ def test_that_no_record_fits_is_said_to_people(stopped: Stopped, arguments: tupl
     as_json = stopped.audit("--json", *arguments)
     assert (as_json.code, as_json.out, as_json.err) == (0, "", "")
     assert stopped.audit("--limit", "0").err == ""
+
+
+def test_a_line_longer_than_any_record_is_none(stopped: Stopped, tmp_path: Path) -> None:
+    """AUDIT_LINE_BYTES."""
+    line = stopped.file.read_bytes().splitlines()[0]
+    for length, verdict in ((16 * 1024, "1 record"), (17 * 1024, "no record of an audit log")):
+        (tmp_path / "lines").write_bytes(b"{" + line[1:].rjust(length - 1) + b"\n")
+        done = stopped.audit("verify", "--lines", tmp_path / "lines")
+        assert verdict in done.out + done.err
 
 
 def test_a_pipe_in_the_place_of_the_lines_holds_nothing_up(stopped: Stopped, tmp_path: Path) -> None:

@@ -211,7 +211,7 @@ async def test_the_sum_of_what_has_no_record(stage: Stage) -> None:
 async def test_strangers_take_nothing_from_clients_and_the_operator(stage: Stage) -> None:
     for number in range(100_000):
         stage.auditor.note("keys.refused", {"peer": f"2001:db8:{number:x}::1", "keys": [KEY]})
-    assert len(stage.records) <= limits.AUDIT_STRANGERS_SECONDS + 1
+    assert len(stage.records) == 200  # AUDIT_STRANGERS_SECONDS
     assert stage.connect() is not None
     assert stage.note("config.reloaded", needs_restart="") is not None
 
@@ -257,6 +257,24 @@ def test_refusals_use_nothing_up_that_is_for_what_is_done(stage: Stage) -> None:
     assert stage.note("reach.opened", connection="c1", target="web-1:22") is not None
 
 
+@pytest.mark.parametrize(
+    ("event", "of_each", "of_all"), [("reach.opened", 1200, 60_000), ("tunnel.refused", 200, 20_000)]
+)
+async def test_all_identities_together_have_a_bound(stage: Stage, event: str, of_each: int, of_all: int) -> None:
+    """AUDIT_IDENTITIES, AUDIT_IDENTITIES_SECONDS, AUDIT_REFUSALS, AUDIT_REFUSALS_SECONDS."""
+    many = of_all // of_each + 1
+    for number in range(many):
+        who = Identity(IdentityId(f"i{number}"), f"web-{number}", KEY)
+        stage.auditor.note("connection.opened", {"connection": f"c{number}", "identity": who, "rule": "/k, line 1"})
+    before = len(stage.records)
+    for number in range(many):
+        fields = {"connection": f"c{number}", "target": "web-1:22", "asked": "-R 80", "code": "c"}
+        for _ in range(of_each):
+            stage.auditor.note(event, fields)
+    logins = many if event == "reach.opened" else 0  # these are of what is done, too
+    assert len(stage.records) - before == of_all - logins
+
+
 @pytest.mark.parametrize("key", [None, KEY])
 async def test_without_a_line_in_a_key_file_the_address_pays(stage: Stage, key: Fingerprint | None) -> None:
     """Such keys, and clients without any, are as many as somebody likes."""
@@ -293,7 +311,14 @@ def test_texts_are_bounded_and_escaped(stage: Stage) -> None:
         text = canonical(1, record)
         assert text.isprintable()
         assert text.isascii()
-        assert len(text) < limits.AUDIT_LINE_BYTES
+        assert len(text) < 16 * 1024  # AUDIT_LINE_BYTES
+
+
+def test_each_text_has_three_hundred_characters_at_most(stage: Stage) -> None:
+    """AUDIT_FIELD_CHARS."""
+    stage.connect(Identity(IdentityId("i"), "w" * 1000, KEY))
+    stage.note("tunnel.refused", connection="c1", asked="-R " + "x" * 5000, code="c", detail="")
+    assert [len(text) for text in (stage.records[0].identity, stage.records[1].what)] == [300, 300]
 
 
 def test_each_event_with_a_record_is_reported_and_paid_for() -> None:

@@ -2,16 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 
 import pytest
 
 from ferry.clock import SystemClock
 from ferry.observe.lag import LagSampler
 from ferry.observe.metrics import Metrics
-from hand_clock import HandClock
+from hand_clock import HandClock, StandingClock
 from turns import timers, until
-
-LAG_REPORT_SECONDS = 0.25
 
 
 async def test_a_blocked_loop_is_measured_and_reported() -> None:
@@ -21,12 +20,27 @@ async def test_a_blocked_loop_is_measured_and_reported() -> None:
         SystemClock(), lambda event, /, **fields: reported.put_nowait((event, fields)), metrics.lag, interval=0.01
     )
     with sampler.running():
-        time.sleep(LAG_REPORT_SECONDS + 0.1)
+        time.sleep(0.35)
         event, fields = await asyncio.wait_for(reported.get(), 5)
         assert event == "loop.lag"
         assert isinstance(seconds := fields["seconds"], float)
-        assert seconds > LAG_REPORT_SECONDS
+        assert seconds > 0.3
         assert (metrics.registry.get_sample_value("ferry_event_loop_lag_seconds") or 0) > 0
+
+
+async def test_a_lag_of_a_quarter_of_a_second_is_measured_and_a_longer_one_reported() -> None:
+    """LAG_REPORT_SECONDS."""
+    metrics, clock, reported = Metrics(version="", started=0), StandingClock(), list[object]()
+
+    def is_measured(lag: float) -> bool:
+        return metrics.registry.get_sample_value("ferry_event_loop_lag_seconds") == lag
+
+    for lag in (0.25, 0.375):
+        sampler = LagSampler(clock, lambda _, /, **fields: reported.append(fields["seconds"]), metrics.lag, interval=0)
+        with sampler.running():
+            clock.seconds += lag
+            await until(partial(is_measured, lag))
+    assert reported == [0.375]
 
 
 async def test_once_it_has_ended_nothing_is_sampled() -> None:

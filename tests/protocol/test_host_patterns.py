@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
-from ferry.limits import KEY_FROM_ENTRIES
 from ferry.protocol.host_patterns import is_in, matches, parse_host_list, parse_networks
+
+KEY_FROM_ENTRIES = 256
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,13 @@ def test_a_list_has_a_bounded_number_of_entries() -> None:
     assert parse_host_list(",".join(["a"] * KEY_FROM_ENTRIES)).names
     with pytest.raises(InvalidInput, match="it has 257 entries: 256 are allowed: write networks"):
         parse_host_list(",".join(["a"] * (KEY_FROM_ENTRIES + 1)))
+
+
+def test_an_entry_has_a_bounded_length_as_in_sshd() -> None:
+    """HOST_PATTERN_CHARS."""
+    assert parse_host_list("a" * 1022).names
+    with pytest.raises(InvalidInput, match="an entry has 1023 characters: 1022 are allowed"):
+        parse_host_list("a" * 1023)
 
 
 def test_an_exclusion_counts_wherever_it_stands_in_a_long_list() -> None:

@@ -378,6 +378,29 @@ async def test_a_file_on_a_full_disk_is_told_and_filled_later(
     assert [seq for seq in seqs(file) if seq] == [1, 2, 3, 4]
 
 
+async def test_a_file_that_many_records_wait_for_gets_five_hundred_at_once(
+    log: AuditLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AUDIT_FILE_PIECE."""
+    file, pieces = tmp_path / "audit.jsonl", list[int]()
+    await log.use_file(file)
+
+    def full(_: AuditFile, _found: list[Entry]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def counted(one: AuditFile, found: list[Entry]) -> None:
+        pieces.append(len(found))
+        append(one, found)
+
+    append = AuditFile.append
+    monkeypatch.setattr(AuditFile, "append", full)
+    await written(log, *(record(number) for number in range(1200)))
+    monkeypatch.setattr(AuditFile, "append", counted)
+    await log.flush()
+    assert pieces == [500, 500, 201]  # with the first record of all
+    assert seqs(file) == [*range(1, 1202)]
+
+
 # --- readers
 
 
