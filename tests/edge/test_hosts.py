@@ -633,6 +633,7 @@ async def test_a_host_that_does_not_take_the_last_bytes_is_left() -> None:
             told.stream.write(bytes(64 * 1024))
         watch = Watch()
         told.stream.close()
-        while len(hosts):
-            await timers(1)
+        async with asyncio.timeout(FOR_EVER):
+            while len(hosts):
+                await timers(1)
         assert 29 < watch.seconds < 33

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import pytest
 
-from ferry import limits
 from ferry.ssh.reasons import Reasons, disconnect_text
 from ferry.ssh.refusals import RefusedForward
 from hurried_loop import hurried
 from keepalives import Keepalives
 from turns import timers, turns
 
+REASON_SECONDS, READ_SECONDS, REASON_BYTES = 0.5, 0.15, 400
 OPENSSH = "OpenSSH_9.2p1 Debian-2+deb12u3"
 
 
@@ -88,7 +88,7 @@ async def test_a_connection_that_was_used_does_not_end(use: str) -> None:
     USES[use](line.reasons)
     assert line.hold(refused())
     await line.answer()
-    await timers(limits.REASON_SECONDS)
+    await timers(REASON_SECONDS)
     assert line.said == RELEASED
 
 
@@ -108,7 +108,7 @@ async def test_after_a_session_has_written_the_reasons_the_answers_follow() -> N
     assert line.said == []
     line.reasons.shown()
     assert line.said == []
-    await timers(limits.READ_SECONDS)
+    await timers(READ_SECONDS)
     assert line.said == RELEASED
     assert not line.hold(refused())
 
@@ -123,11 +123,11 @@ async def test_answers_to_later_refusals_wait_until_open_sessions_have_written_t
     assert line.reasons.held
     assert line.hold(refused("www"), early=False)
     assert line.keepalives.sent == []
-    await timers(limits.READ_SECONDS)
+    await timers(READ_SECONDS)
     assert line.said == RELEASED
     assert not line.reasons.held
     assert line.hold(refused())
-    await timers(limits.READ_SECONDS)
+    await timers(READ_SECONDS)
     assert line.said == RELEASED * 2
 
 
@@ -135,7 +135,7 @@ async def test_answers_to_later_refusals_wait_until_open_sessions_have_written_t
 async def test_without_a_word_from_the_client_the_answers_follow_all_the_same() -> None:
     line = Line()
     assert line.hold(refused())
-    await timers(limits.REASON_SECONDS)
+    await timers(REASON_SECONDS)
     assert line.said == RELEASED
     await line.answer()
     assert line.said == RELEASED
@@ -147,7 +147,7 @@ async def test_a_connection_whose_answers_are_out_does_not_end_at_the_last_decis
     line.undecided = 1
     assert line.hold(refused())
     await line.answer()
-    await timers(limits.REASON_SECONDS)
+    await timers(REASON_SECONDS)
     line.undecided = 0
     line.reasons.decided()
     assert line.said == RELEASED
@@ -183,15 +183,15 @@ async def test_nothing_follows_the_end_of_the_connection() -> None:
     assert line.hold(refused())
     line.reasons.close()
     await line.answer()
-    await timers(limits.REASON_SECONDS)
+    await timers(REASON_SECONDS)
     assert line.said == []
 
 
 def test_the_text_has_no_more_bytes_than_ssh_prints() -> None:
     text = disconnect_text([refused(f"name-{number}", "é" * 60) for number in range(5)])
     assert text.endswith(" (and 3 more: ssh -v shows them)")
-    assert len(text.encode()) <= limits.REASON_BYTES
-    assert len(disconnect_text([refused("x", "é" * 400)]).encode()) <= limits.REASON_BYTES
+    assert len(text.encode()) <= REASON_BYTES
+    assert len(disconnect_text([refused("x", "é" * 400)]).encode()) <= REASON_BYTES
 
 
 def test_a_reason_that_passes_by_itself_has_a_time() -> None:
