@@ -118,8 +118,18 @@ class _Servers:
 
     def _tried(self, number: int) -> Tried:
         cell, key, place = self._cells[number], self._keys[number], self._places[number]
-        real, ours = (
-            ask(StockSsh(self._folder, "127.0.0.1", port, key), cell, place, patience=patience)
-            for port, patience in ((self._block.ssh, 0.01), (self._gateway.ports.ssh, 5.0))
-        )
+
+        def asked(port: int, patience: float) -> Outcome:
+            return ask(StockSsh(self._folder, "127.0.0.1", port, key), cell, place, patience=patience)
+
+        real, ours = asked(self._block.ssh, 0.01), asked(self._gateway.ports.ssh, 5.0)
+        if _lacks_address(cell, real, ours):
+            real = asked(self._block.ssh, 0.01)
         return Tried(cell, real, ours)
+
+
+def _lacks_address(cell: Cell, real: Outcome, ours: Outcome) -> bool:
+    """Whether sshd listens on fewer addresses than Ferry, on a port of the system's choice: that is free on the first
+    address, and somebody may have it on the next one."""
+    chosen = [each.shown for each in cell.requests if each.flag == "-R" and each.listen.rpartition(":")[2] == "0"]
+    return any(set() < set(real.bound.get(name) or ()) < set(ours.bound.get(name) or ()) for name in chosen)
