@@ -28,7 +28,7 @@ from ferry.names import Fingerprint, parse_label, printable, typed_name
 from .key_options import NO_OPTIONS, KeyOptions, System, is_option, options_end, parse_options_of_key
 
 KEY_TYPE = re.compile(r"[a-z]+-[a-z0-9-]{1,40}(?:@[a-z.]{1,40})?")
-_FIELDS = MappingProxyType(
+KEY_FIELDS = MappingProxyType(
     {
         "ssh-ed25519": 2,
         "ssh-rsa": 3,
@@ -39,9 +39,9 @@ _FIELDS = MappingProxyType(
         "sk-ecdsa-sha2-nistp256@openssh.com": 4,
     }
 )
-"""Strings in a key's wire form, the first of which is the algorithm (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4,
+"""The types of keys that may log in, each with the number of strings in its wire form, the first of which is the type (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4,
 PROTOCOL.u2f of OpenSSH)."""
-ALGORITHMS = frozenset(_FIELDS)
+ALGORITHMS = frozenset(KEY_FIELDS)
 SEVERAL_KEYS = ".keys"
 """The end of the name of a file in a folder that has several keys of one person or machine."""
 FILE_SUFFIXES = (".pub", SEVERAL_KEYS)
@@ -49,9 +49,9 @@ RSA_BITS = range(2048, 8193)
 """Of keys that may log in. Below is weak; above, one signature check costs seconds (CVE-2026-39829)."""
 _RSA = "ssh-rsa"
 _BLANKS = " \t"
-_MOST_FIELDS = max(_FIELDS.values())
+_MOST_FIELDS = max(KEY_FIELDS.values())
 _KEYS_IN_LINE = re.compile(
-    rf"(?:(?<=[ \t])|^)({'|'.join(map(re.escape, _FIELDS))})[ \t]+([A-Za-z0-9+/]+=*)(?=[ \t]|$)(?=([^\n]*))"
+    rf"(?:(?<=[ \t])|^)({'|'.join(map(re.escape, KEY_FIELDS))})[ \t]+([A-Za-z0-9+/]+=*)(?=[ \t]|$)(?=([^\n]*))"
 )
 _MOST_KEYS_IN_LINE = 4
 _PORTS = range(1, 65536)
@@ -109,7 +109,7 @@ def fingerprint_of_digest(digest: bytes) -> Fingerprint:
 def rsa_bits(blob: bytes) -> int | None:
     """The size of an RSA key in its wire form; None if it is no such key. Its time does not depend on the size."""
     fields = _fields(blob)
-    if fields[:1] != [_RSA.encode()] or len(fields) != _FIELDS[_RSA]:
+    if fields[:1] != [_RSA.encode()] or len(fields) != KEY_FIELDS[_RSA]:
         return None
     return _size(fields[2])
 
@@ -160,7 +160,7 @@ def shut_key(line: str) -> ShutKey | None:
         except InvalidInput:
             continue
         fields = _fields(blob)
-        if fields[:1] != [algorithm.encode()] or len(fields) != _FIELDS[algorithm]:
+        if fields[:1] != [algorithm.encode()] or len(fields) != KEY_FIELDS[algorithm]:
             continue
         try:
             name = _name_in(comment)
@@ -267,7 +267,7 @@ def parse_key(line: str, options: KeyOptions = NO_OPTIONS) -> AuthorizedKey:
     encoded, _, comment = line[len(algorithm) :].lstrip(_BLANKS).replace("\t", " ").partition(" ")
     blob = decoded(encoded)
     fields = _fields(blob)
-    if fields[:1] != [algorithm.encode()] or len(fields) != _FIELDS[algorithm]:
+    if fields[:1] != [algorithm.encode()] or len(fields) != KEY_FIELDS[algorithm]:
         raise InvalidInput(f"the key is cut short or is not an {algorithm} key: copy the whole .pub line again")
     if algorithm == _RSA and (bits := _size(fields[2])) not in RSA_BITS:
         raise InvalidInput(wrong_size(bits))

@@ -18,22 +18,15 @@ from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.names import Fingerprint, printable
 
-from .authorized_keys import fingerprint_of
+from .authorized_keys import KEY_FIELDS, fingerprint_of
 from .fields import Fields
 from .host_patterns import Network, parse_networks
+from .key_algorithms import of_certificate
 
 _ALGORITHMS: Final[Mapping[bytes, tuple[bytes, int]]] = MappingProxyType(
-    {
-        b"ssh-ed25519-cert-v01@openssh.com": (b"ssh-ed25519", 1),
-        b"ssh-rsa-cert-v01@openssh.com": (b"ssh-rsa", 2),
-        b"ecdsa-sha2-nistp256-cert-v01@openssh.com": (b"ecdsa-sha2-nistp256", 2),
-        b"ecdsa-sha2-nistp384-cert-v01@openssh.com": (b"ecdsa-sha2-nistp384", 2),
-        b"ecdsa-sha2-nistp521-cert-v01@openssh.com": (b"ecdsa-sha2-nistp521", 2),
-        b"sk-ssh-ed25519-cert-v01@openssh.com": (b"sk-ssh-ed25519@openssh.com", 2),
-        b"sk-ecdsa-sha2-nistp256-cert-v01@openssh.com": (b"sk-ecdsa-sha2-nistp256@openssh.com", 3),
-    }
+    {of_certificate(name).encode(): (name.encode(), fields - 1) for name, fields in KEY_FIELDS.items()}
 )
-"""Each with the algorithm of its key, and the fields of that: those of `authorized_keys` without the first."""
+"""Each with the algorithm of its key, and the fields of that without the first."""
 CERTIFICATE_ALGORITHMS: Final = frozenset(name.decode() for name in _ALGORITHMS)
 FOREVER: Final = 2**64 - 1
 """`valid_before` of a certificate without an end."""

@@ -8,18 +8,11 @@ from typing import Final
 from ferry.errors import InvalidInput
 from ferry.names import printable
 
+from .authorized_keys import KEY_FIELDS
 from .sshd_config import in_patterns
 
-SIGNATURES: Final = (
-    "ssh-ed25519",
-    "sk-ssh-ed25519@openssh.com",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-    "rsa-sha2-256",
-    "rsa-sha2-512",
-)
+_OF_RSA: Final = ("rsa-sha2-256", "rsa-sha2-512")  # RFC 8332 §3; other types of keys have one, of the same name
+SIGNATURES: Final = tuple(name for key in KEY_FIELDS for name in (_OF_RSA if key == "ssh-rsa" else (key,)))
 """Those that Ferry takes."""
 _OF_CERTIFICATE: Final = "-cert-v01@openssh.com"
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from ferry.protocol.authorized_keys import KEY_FIELDS
 from ferry.ssh.wire.algorithms import CIPHERS, KEX_ALGORITHMS, MACS
 from ferry_command import clean_environment
 from gateway_process import PortBlock
@@ -33,15 +34,7 @@ SECONDS = 900  # for one script: integrity takes three minutes beside others
 _STARTS = 20  # seconds in which the program of sshd's shape is ready
 _OF_A_HUNDRED = 73  # ports that forwarding.sh uses of it
 _TOOLS = ("netcat", "modpipe", "mkdtemp", "setuid-allowed", "check-perm")
-_USER_KEYS = (
-    "ssh-ed25519",
-    "sk-ssh-ed25519@openssh.com",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-    "ssh-rsa",
-)
+_USER_KEYS = tuple(KEY_FIELDS)
 _HOST_KEYS = ("ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa")
 OFFERED: Mapping[str, tuple[str, ...]] = {
     "kex": KEX_ALGORITHMS,
