@@ -18,11 +18,11 @@ import ipaddress
 from typing import Final
 
 from ferry.errors import Refusal
+from ferry.protocol.forward_spec import LOOPBACK
 
 from .base import ListenPort
 from .rules import ForwardRules, GatewayPorts
 
-LOOPBACK: Final = ("127.0.0.1", "::1")
 _ALL: Final = frozenset({"", "*"})
 _HERE: Final = frozenset({"localhost", "localhost."})
 _WILD: Final = {4: "0.0.0.0", 6: "::"}

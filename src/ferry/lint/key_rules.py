@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
+from ferry.protocol.forward_spec import LOOPBACK
 from ferry.protocol.host_patterns import matches
 from ferry.protocol.key_options import expiry
 from ferry.protocol.permits import Permit
@@ -18,7 +19,6 @@ from .key_lines import KeyLine
 from .rules import Severity
 from .views import Key, View
 
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1"})
 _EXTENDED: Final = timedelta(days=365)
 
 
@@ -115,7 +115,7 @@ def _ports(line: KeyLine, view: View, allowed: _Allowed) -> Iterator[Finding]:
         yield from (found("permitlisten-unheard", line.place, {"place": place}, value=one) for one in unheard)
     setting = view["gatewayports"].word
     for each in asked if view.listens else ():
-        if each.host in _LOOPBACK:
+        if each.host in LOOPBACK:
             host = f"[{each.host}]" if ":" in each.host else each.host
             yield found("permitlisten-loopback", line.place, {"host": host}, value=each)
         elif each.host == "*" and setting == "clientspecified":
@@ -157,7 +157,7 @@ def of_pairs(keys: Sequence[Key]) -> Iterator[Finding]:
             rule = "key-twice" if same.user == key.user else "key-of-two-accounts"
             yield found(rule, line.place, {"place": same.line.place})
         for one in line.listens_on:
-            host = "localhost" if one.host in _LOOPBACK else one.host
+            host = "localhost" if one.host in LOOPBACK else one.host
             earlier = ports.setdefault((host, one.port), line)
             if one.port is not None and earlier.fingerprint != line.fingerprint:
                 values = {"permit": f'permitlisten="{one}"', "place": earlier.place, "host": one.host}

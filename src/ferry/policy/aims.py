@@ -10,11 +10,10 @@ from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.hostnames import normal
 from ferry.names import parse_label, printable
+from ferry.protocol.forward_spec import EVERYWHERE, LOCAL
 from ferry.protocol.socket_path import is_name
 
 _PORT: Final = re.compile(r"[0-9]{1,5}")
-_BIND: Final = frozenset({"", "*", "localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})
-_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _WEB_PORTS: Final = frozenset({80, 443})
 
 
@@ -87,7 +86,7 @@ def parse_publish(text: str) -> Aim:
         if _PORT.fullmatch(host):
             return publish_port(_port(host))
         return Aim(Act.PUBLISH, What.NAME, parse_label(host), 0)
-    if host in _BIND:
+    if host in (*EVERYWHERE, *LOCAL):
         return publish_port(port)
     label = parse_label(host)
     if port in _WEB_PORTS:
@@ -105,7 +104,7 @@ def parse_reach(text: str) -> list[Aim]:
     if port is None or not host:
         raise InvalidInput(f"'{printable(text, 80)}' is no host with a port: write web-1:22, or localhost:21023")
     wanted = Aim(Act.REACH, What.HOST, normal(host), port)
-    if host in _LOOPBACK:
+    if host in LOCAL:
         return [Aim(Act.REACH, What.PORT, "", port, host.removeprefix("localhost")), wanted]
     if "." in host or ":" in host:
         return [wanted]

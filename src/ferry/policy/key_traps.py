@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import Final
 
 from ferry.names import printable
+from ferry.protocol.forward_spec import LOCAL, LOOPBACK
 
 from .keys import KeyLine
-
-_LOOPBACK: Final = ("127.0.0.1", "::1")
-_LOCAL: Final = ("localhost", *_LOOPBACK)
 
 
 def traps_of(line: KeyLine, *, now: float, use_dns: bool, is_public: Callable[[int], bool]) -> Iterator[str]:
@@ -27,13 +24,13 @@ def traps_of(line: KeyLine, *, now: float, use_dns: bool, is_public: Callable[[i
     for permit in options.permit_listen:
         if permit.host != permit.host.lower():
             yield f'permitlisten="{printable(str(permit), 80)}" matches nothing: write its host in lower case'
-        if permit.host in _LOCAL and permit.port is not None and is_public(permit.port):
+        if permit.host in LOCAL and permit.port is not None and is_public(permit.port):
             yield (
                 f'permitlisten="{printable(str(permit), 80)}" opens a public port, for the range decides that and not the '
                 "host: use a port of a loopback range (tcp.ranges)"
             )
         elif (
-            permit.host in _LOOPBACK
+            permit.host in LOOPBACK
             and permit.port is not None
             and not any(each.listens("localhost", permit.port) for each in options.permit_listen)
         ):

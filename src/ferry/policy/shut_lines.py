@@ -74,9 +74,9 @@ def unnamed_keys(keys: Iterable[AuthorizedKey], shut: Iterable[ShutKey]) -> dict
     for key in keys:
         if key.name is None and not key.options.cert_authority:
             found.setdefault(key.fingerprint, set()).update(ports_named(KeyLine(None, key.options)))
-    for dead in shut:
-        if dead.name is None:
-            found.setdefault(dead.fingerprint, set()).update(dead.ports)
+    for one in shut:
+        if one.name is None:
+            found.setdefault(one.fingerprint, set()).update(one.ports)
     return found
 
 

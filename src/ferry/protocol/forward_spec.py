@@ -17,15 +17,18 @@ if none was typed. `ferry.policy` decides who may have a name, port or alias.
 from __future__ import annotations
 
 import ipaddress
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ferry import limits
 from ferry.errors import InvalidInput
 from ferry.hostnames import Domain, first_label, normal
 from ferry.names import parse_label, printable
 
-_ANY = frozenset({"", "*", "0.0.0.0", "::"})
-_LOCAL = frozenset({"localhost", "localhost.", "127.0.0.1", "::1"})
+EVERYWHERE: Final = ("", "*", "0.0.0.0", "::")
+"""Bind addresses that mean all addresses of the gateway."""
+LOOPBACK: Final = ("127.0.0.1", "::1")
+LOCAL: Final = ("localhost", *LOOPBACK)
+"""Bind addresses, and hosts, that mean the gateway's own loopback."""
 
 
 class BindRequest(NamedTuple):
@@ -53,7 +56,7 @@ def read_forward(host: bytes, port: int, domain: Domain, *, is_web: bool) -> Bin
         ) from None
     if not 0 <= port <= 65535:
         raise InvalidInput(f"port {port} does not exist: use 0 to 65535")
-    if text in _ANY or text in _LOCAL or _is_numeric(text):
+    if text in (*EVERYWHERE, *LOCAL, "localhost.") or _is_numeric(text):
         return BindRequest(None, port, text.strip("[]"))
     return BindRequest(_label(text, port, domain, is_web=is_web), port)
 

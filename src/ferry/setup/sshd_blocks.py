@@ -91,15 +91,6 @@ CARRIED: Final[Mapping[str, tuple[str, Callable[[Sequence[str]], Value | None]]]
     }
 )
 """The key in `[sshd]` for each keyword, and the reader of its value: None for one that sshd does not take."""
-KEYS_ONLY: Final = "Ferry knows no passwords and asks no other program: public keys alone"
-ZERO: Final = "0 is never in sshd; Ferry always closes a client that is gone"
-WHY_NOT: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "authenticationmethods": f"{KEYS_ONLY}: publickey, or publickey,publickey",
-        "clientalivecountmax": ZERO,
-    }
-)
-"""Of keywords that Ferry has, and some of whose values it does not take."""
 
 
 BELOW_MATCH: Final[Mapping[str, tuple[str, Callable[[Sequence[str]], Value | None]]]] = MappingProxyType(

@@ -19,6 +19,7 @@ from ferry.errors import InvalidInput
 from ferry.limiters.sources import LOOPBACK, parse_network
 from ferry.lint.views import Setting, View, views
 from ferry.names import Endpoint
+from ferry.protocol.forward_spec import LOCAL
 from ferry.protocol.permits import Permit
 from ferry.protocol.sshd_config import Parsed, Place, count, permit, seconds
 from ferry.protocol.sshd_keywords import SPELLED
@@ -26,8 +27,6 @@ from ferry.this_host import THIS_HOST
 
 from .sshd_blocks import (
     CARRIED,
-    WHY_NOT,
-    ZERO,
     NoMatch,
     Translated,
     blocks_of,
@@ -36,7 +35,7 @@ from .sshd_blocks import (
     restrictions,
     value_of,
 )
-from .sshd_left import CHOSEN, MEMBERS, NOT_FOR_SOME, NOT_TAKEN, WHY
+from .sshd_left import CHOSEN, MEMBERS, NOT_FOR_SOME, NOT_TAKEN, WHY, WHY_NOT, ZERO
 from .sshd_toml import Carried
 
 _ANY_PORT: Final = (
@@ -409,7 +408,7 @@ def _ports(view: View, below: Sequence[Translated], made: Translation) -> None:
 def _is_public(given: Permit, gateway_ports: str) -> bool:
     """Whether sshd may open a port beyond loopback."""
     if gateway_ports == "clientspecified":
-        return given.host not in ("localhost", "127.0.0.1", "::1")
+        return given.host not in LOCAL
     return gateway_ports == "yes"
 
 

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from .sshd_blocks import KEYS_ONLY
-
 _NO_SHELL: Final = "Ferry has no shells, files or desktops: there is nothing to set"
 _NO_ACCOUNTS: Final = "Ferry has no accounts: a public key is an identity, and access.keys says which may connect"
 _HOST_CERTIFICATES: Final = (
@@ -19,6 +17,8 @@ _HOST_KEYS: Final = (
     "Ferry makes host keys of its own. To keep those that clients know, copy ssh_host_ed25519_key, ssh_host_rsa_key "
     "and ssh_host_ecdsa_key into the state folder before the first start"
 )
+_KEYS_ONLY: Final = "Ferry knows no passwords and asks no other program: public keys alone"
+ZERO: Final = "0 is never in sshd; Ferry always closes a client that is gone"
 NOT_FOR_SOME: Final = "Ferry has no such setting for some people alone"
 NOT_TAKEN: Final = "sshd itself does not take this value"
 CHOSEN: Final = (
@@ -28,6 +28,13 @@ CHOSEN: Final = (
 MEMBERS: Final = "it carries over as the login names that are in the group on this host now"
 _SOCKET_MODE: Final = "Ferry's sockets are for its own user alone (mode 0600)"
 _PROCESS: Final = "this is about sshd's own process"
+WHY_NOT: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "authenticationmethods": f"{_KEYS_ONLY}: publickey, or publickey,publickey",
+        "clientalivecountmax": ZERO,
+    }
+)
+"""Of keywords that Ferry has, and some of whose values it does not take."""
 WHY: Final[Mapping[str, str]] = MappingProxyType(
     {
         **dict.fromkeys(
@@ -47,9 +54,9 @@ WHY: Final[Mapping[str, str]] = MappingProxyType(
                 "hostbasedauthentication", "ignorerhosts", "kbdinteractiveauthentication", "kerberosauthentication",
                 "passwordauthentication", "permitemptypasswords", "pubkeyauthentication", "pubkeyauthoptions", "usepam",
             ),
-            KEYS_ONLY,
+            _KEYS_ONLY,
         ),
-        **dict.fromkeys(("authorizedprincipalscommand", "authorizedprincipalscommanduser"), KEYS_ONLY),
+        **dict.fromkeys(("authorizedprincipalscommand", "authorizedprincipalscommanduser"), _KEYS_ONLY),
         **dict.fromkeys(
             (
                 "casignaturealgorithms", "ciphers", "compression", "hostkeyalgorithms", "kexalgorithms", "macs",

@@ -18,6 +18,7 @@ from ferry.policy.allowance import Allowance
 from ferry.policy.grants import Grant, SocketGrant
 from ferry.policy.reach import HostAnswer
 from ferry.policy.rules import Rule
+from ferry.protocol.forward_spec import LOCAL
 from ferry.protocol.host_blocks import Held, host_blocks, is_plain, machines_of
 from ferry.protocol.typed_forward import TypedForward
 from ferry.protocol.words import Words
@@ -32,7 +33,6 @@ from .refusals import RefusedForward, RefusedForwards
 
 _MACHINES: Final = 256  # permits of a line that are looked at for machines
 _SSH: Final = 22
-_GATEWAY: Final = ("localhost", "127.0.0.1", "::1")
 REFUSALS_SHOWN: Final = 5  # the latest ones, each once
 
 
@@ -182,13 +182,13 @@ class Commands:
         lines = self._in_force.forwards.port_lines
         for permit in invocation.may.key_line.options.permit_open[:_MACHINES]:
             host, port = permit.host, permit.port
-            if port is None or (host not in _GATEWAY and (port != _SSH or not is_plain(host))):
+            if port is None or (host not in LOCAL and (port != _SSH or not is_plain(host))):
                 continue
             typed = TypedForward(listens=False, host=host.encode(), port=port, typed=f"-W {permit}")
             if isinstance(await invocation.explain(typed), Refusal):
                 continue
-            owner = next((each.line.name for each in lines.lines_with_port(port)), None) if host in _GATEWAY else None
-            address = TCP.address(port) if host in _GATEWAY else ALIAS.address(host, port)
+            owner = next((each.line.name for each in lines.lines_with_port(port)), None) if host in LOCAL else None
+            address = TCP.address(port) if host in LOCAL else ALIAS.address(host, port)
             if address not in own and invocation.identity.name not in (owner, host):
                 found.setdefault(owner or str(address), Held(address, owner))
         return [one for key, one in found.items() if one.owner is not None or one.address.name not in found]
