@@ -40,11 +40,7 @@ def mistakes(config: Config) -> list[Remark]:
 
 
 def _several_keys_are_of_somebody(config: Config) -> Iterator[Remark]:
-    several = [
-        methods
-        for each in (config.sshd, *config.sshd.match)
-        if (keys_needed(methods := each.authentication_methods) or 0) > 1
-    ]
+    several = [methods for each in config.sshd.tables if (keys_needed(methods := each.authentication_methods) or 0) > 1]
     if several and config.access.mode == "anyone":
         text = (
             f'authentication_methods = ["{several[0][0]}"] needs access.mode = "keys": with "anyone" each client makes its keys '
@@ -65,9 +61,7 @@ def _tags_have_a_policy(config: Config) -> Iterator[Remark]:
 
 def _sockets_have_a_folder(config: Config) -> Iterator[Remark]:
     folder = config.sshd.streamlocal_folder
-    wanted = [
-        each for each in (config.sshd, *config.sshd.match) if each.allow_streamlocal_forwarding not in (None, "no")
-    ]
+    wanted = [each for each in config.sshd.tables if each.allow_streamlocal_forwarding not in (None, "no")]
     if wanted and folder is None:
         text = (
             f'allow_streamlocal_forwarding = "{wanted[0].allow_streamlocal_forwarding}" needs a folder: write '
@@ -96,7 +90,7 @@ def surprises(config: Config) -> list[Remark]:
 
 
 def _gateway_ports_open_something(config: Config) -> Iterator[Remark]:
-    opening = [each for each in (config.sshd, *config.sshd.match) if each.gateway_ports in ("yes", "clientspecified")]
+    opening = [each for each in config.sshd.tables if each.gateway_ports in ("yes", "clientspecified")]
     if opening and all(is_loopback(address) for address in config.tcp.public_addresses):
         text = (
             f'gateway_ports = "{opening[0].gateway_ports}" opens nothing to the network, because tcp.public_addresses has '

@@ -203,3 +203,8 @@ class Sshd(Keywords):
         default_factory=list,
         description="Blocks `[[sshd.match]]`. A keyword has the value of the first block that the client meets and that sets it; else the one above.",
     )
+
+    @property
+    def tables(self) -> tuple[Keywords, ...]:
+        """The settings for all, then those of each block."""
+        return (self, *self.match)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -23,7 +23,7 @@ from ferry.this_host import is_own_address
 
 from .descriptors import DescriptorGate
 from .host_lookups import HostLookups
-from .host_stream import HostStream, Join
+from .host_stream import GrantT, HostStream, Join
 from .listeners import set_options
 from .socket_folder import connect
 
@@ -55,15 +55,8 @@ class Hosts:
         `decide` have the port."""
         if (full := self._full(identity)) is not None:
             return full
-        self._streams[identity] += 1
-        place = ExitStack()
-        place.callback(self._left, identity)
-        stream = HostStream(join, gone=place.close)
-        try:
+        with self._placed(identity, join) as stream:
             return await self._connect(stream, identity, host, decide)
-        finally:
-            if not stream.begun:  # a stream keeps its place until it is gone
-                place.close()
 
     async def _connect(
         self, stream: HostStream[HostGrant], identity: str, host: Host, decide: Decide
@@ -89,17 +82,23 @@ class Hosts:
             sock = connect(grant.root, grant.folder, grant.name)
         except OSError as error:
             return _silent(grant, error)
+        with self._placed(identity, join) as stream:
+            opening = asyncio.get_running_loop().create_unix_connection(partial(stream.to, grant), sock=sock)
+            failed = await _begun(opening, stream, sock)
+        return None if failed is None else _silent(grant, failed)
+
+    @contextmanager
+    def _placed(self, identity: str, join: Join[GrantT]) -> Iterator[HostStream[GrantT]]:
+        """A stream with a place of an identity. Once it has begun it keeps that until it is gone."""
         self._streams[identity] += 1
         place = ExitStack()
         place.callback(self._left, identity)
         stream = HostStream(join, gone=place.close)
-        opening = asyncio.get_running_loop().create_unix_connection(partial(stream.to, grant), sock=sock)
         try:
-            failed = await _begun(opening, stream, sock)
+            yield stream
         finally:
-            if not stream.begun:  # a stream keeps its place until it is gone
+            if not stream.begun:
                 place.close()
-        return None if failed is None else _silent(grant, failed)
 
     def _full(self, identity: str) -> Refusal | None:
         if self._gate is not None and self._gate.short:

@@ -50,11 +50,12 @@ class PortTable:
     _keys: dict[IdentityId, list[Fingerprint]] = field(default_factory=dict, init=False)
     """The keys of each identity."""
 
-    def rows(self) -> list[PortInfo]:
-        """One row for each port and holder, in the order of the ports."""
-        self._keys.clear()
+    def __post_init__(self) -> None:
         for key, known in self.known.keys.items():
             self._keys.setdefault(known.identity, []).append(key)
+
+    def rows(self) -> list[PortInfo]:
+        """One row for each port and holder, in the order of the ports."""
         rows = [*self._reserved(), *self._of_lines(self.lines.ports()), *self._up_only()]
         rows += self._of_lines(self.lines.ports_in_vain())
         return sorted(rows, key=lambda row: (row.port, row.state != "up", row.holder))

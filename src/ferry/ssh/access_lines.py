@@ -157,17 +157,17 @@ def _read_once(paths: AccessPaths, listing: Listing) -> Found:
     shut = {key: tuple(of_key) for key, of_key in reading.shut.items()}
     return Found(
         listing,
-        lines,
-        reading.rejected,
-        ports_in(lines.items()),
-        shut,
-        ports_in_vain(lines.items(), shut),
-        reading.unclear,
-        reading.authorities,
-        revoked,
-        unreadable,
-        None if paths.revoked is None else str(paths.revoked),
-        _sum_of(reading.sums),
+        lines=lines,
+        rejected=reading.rejected,
+        ports=ports_in(lines.items()),
+        shut=shut,
+        ports_in_vain=ports_in_vain(lines.items(), shut),
+        unclear=reading.unclear,
+        authorities=reading.authorities,
+        revoked=revoked,
+        unreadable=unreadable,
+        revoked_file=None if paths.revoked is None else str(paths.revoked),
+        sha256=_sum_of(reading.sums),
     )
 
 
