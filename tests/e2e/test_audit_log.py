@@ -22,6 +22,7 @@ from gateway_process import Gateway
 from line_service import SECONDS, LineService
 from looks import until
 from origin_server import Origin
+from replaced_file import replace_file
 from ssh_command import fingerprint, make_key
 from ssh_command import run as run_command
 from web_client import visit
@@ -166,12 +167,11 @@ def test_the_end_of_what_a_rule_has_allowed_names_that_rule_and_that_the_rules_h
     policy = tmp_path / "policy.toml"
 
     def rules(published: str, reached: str) -> None:
-        new = policy.with_suffix(".new")
-        new.write_text(
+        replace_file(
+            policy,
             f'[[rule]]\nname = "fleet"\nwho = "web-1"\npublish.aliases = ["web-1:22"]\n{published}\n'
-            f'[[rule]]\nname = "staff"\nwho = "web-1"\n{reached}\n'
+            f'[[rule]]\nname = "staff"\nwho = "web-1"\n{reached}\n',
         )
-        new.replace(policy)
 
     target = f"localhost:{lines.port}"
     rules('publish.ports = ["1024-65535"]', f'reach.hosts = ["{target}"]\nreach.aliases = ["web-1:22"]')

@@ -15,6 +15,7 @@ import pytest
 from ferry_command import ferry
 from gateway_process import Gateway
 from line_service import SECONDS, LineService, ask
+from replaced_file import replace_policy
 from ssh_command import StockSsh, make_key, run
 
 NAMES = ("web-1", "web-2", "ann")
@@ -34,7 +35,7 @@ class Fleet:
         self.keys = {name: make_key(folder / name, comment=f"name={name}") for name in NAMES}
         keys.write_text("".join(key.with_suffix(".pub").read_text() for key in self.keys.values()))
         self.ports = self.gateway.ports.loopback
-        self.write(self.rules())
+        self.policy.write_text(self.rules())
 
     def rules(self, last: int | None = None, more: str = "") -> str:
         """The fleet may publish the ports up to `last`."""
@@ -44,17 +45,9 @@ class Fleet:
             f'publish.aliases = ["{{name}}:22"]\n{more}'
         )
 
-    def write(self, text: str) -> None:
-        """Put another file in the place of the policy, as editors do."""
-        new = self.policy.with_suffix(".new")
-        new.write_text(text)
-        new.replace(self.policy)
-
     def change(self, text: str, outcome: str = "loaded") -> dict[str, object]:
         """Write the file, and what the gateway says of it."""
-        seen = self.gateway.log_lines
-        self.write(text)
-        return self.gateway.event(rf'"policy\.{outcome}"', after=seen)
+        return replace_policy(self.gateway, self.policy, text, outcome)
 
     def ssh(self, name: str) -> StockSsh:
         return self.gateway.ssh(self.folder, self.keys[name])

@@ -15,6 +15,7 @@ from asyncssh.packet import String
 from child_process import Child
 from ferry_command import ferry
 from gateway_process import Gateway, gateway_in
+from replaced_file import replace_file
 from ssh_command import Ended, fingerprint, make_key
 
 METHODS = "AuthenticationMethods publickey,publickey"
@@ -40,9 +41,7 @@ class Pairs:
             for name in NAMES
             if name not in without
         ]
-        whole = self.file.with_suffix(".new")
-        whole.write_text("".join(lines))
-        whole.replace(self.file)
+        replace_file(self.file, "".join(lines))
 
     def use(self, **sshd: object) -> None:
         """Reload with these settings."""

@@ -13,6 +13,7 @@ import pytest
 
 from gateway_process import Gateway
 from line_service import LineService
+from replaced_file import replace_policy
 from sockets_gateway import SOCKETS, gateway_with_sockets
 from ssh_command import StockSsh
 
@@ -35,11 +36,7 @@ def change(modules_gateway: Gateway) -> Iterator[Callable[[str], None]]:
     policy = modules_gateway.folder / "policy.toml"
 
     def changed(text: str) -> None:
-        seen = modules_gateway.log_lines
-        new = policy.with_suffix(".new")
-        new.write_text(text)
-        new.replace(policy)
-        modules_gateway.event(r'"policy\.loaded"', after=seen)
+        replace_policy(modules_gateway, policy, text)
 
     yield changed
     if policy.read_text() != ALL:

@@ -11,6 +11,7 @@ import pytest
 from ferry_command import ferry
 from gateway_process import Gateway
 from line_service import LineService, ask
+from replaced_file import replace_policy
 from ssh_command import StockSsh, make_key
 
 RULE = '\n[[rule]]\nwho = "*"\npublish.ports = "*"\n'
@@ -32,11 +33,7 @@ class Tagged:
 
     def change(self, tags: str, outcome: str = "loaded") -> dict[str, object]:
         """Write other tags, and what the gateway says of the file."""
-        seen = self.gateway.log_lines
-        new = self.policy.with_suffix(".new")
-        new.write_text(tags + RULE)
-        new.replace(self.policy)
-        return self.gateway.event(rf'"policy\.{outcome}"', after=seen)
+        return replace_policy(self.gateway, self.policy, tags + RULE, outcome)
 
     def ssh(self, name: str) -> StockSsh:
         return self.gateway.ssh(self.folder, self.keys[name])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -30,17 +29,6 @@ from store.sql_steps import steps_of
 NOW = 1_800_000_000.0
 KEY = Fingerprint("SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg")
 YEAR = 365 * 86400.0
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ferry.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[Store]:
-    async with await Store.open(path, report=no_report) as opened:
-        yield opened
 
 
 def record(identity: str = "loud", kind: str = Kind.REACH) -> AuditRecord:

@@ -7,7 +7,7 @@ import errno
 import json
 import sqlite3
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -39,17 +39,6 @@ NOW = 1_800_000_000.0
 
 def record(number: int, *, at: float = NOW, **fields: Any) -> AuditRecord:
     return AuditRecord(timestamp(at), Kind.LOGIN, Outcome.OK, "web-1", connection=f"c{number}")._replace(**fields)
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ferry.db"
-
-
-@pytest.fixture
-async def store(path: Path) -> AsyncIterator[Store]:
-    async with await Store.open(path, report=no_report, busy_seconds=0.02) as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,6 @@ import pytest
 from ferry import limits
 from ferry.names import ConnectionId, Fingerprint, Identity, IdentityId, WorkerId
 from ferry.registry.contract import StoreUnavailable
-from ferry.report import no_report
 from ferry.store.connections import STOPPED, ConnectionRow, ConnectionRows, end_unfinished
 from ferry.store.engine import Store
 from ferry.store.identities import IdentityStore
@@ -28,12 +26,6 @@ NOBODY = Identity(IdentityId("anon-1"), None, None, anonymous=True)
 @pytest.fixture
 def reports() -> list[tuple[str, object]]:
     return []
-
-
-@pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    async with await Store.open(tmp_path / "ferry.db", report=no_report, busy_seconds=0.02) as opened:
-        yield opened
 
 
 @pytest.fixture

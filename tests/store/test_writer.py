@@ -23,11 +23,6 @@ BUSY_SECONDS = 0.01
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ferry.db"
-
-
-@pytest.fixture
 def writer(path: Path) -> Iterator[Writer]:
     opened = open_sqlite(path, BUSY_SECONDS)
     yield opened
