@@ -21,6 +21,7 @@ from ferry.names import (
     Kind,
     given_name,
     network_of,
+    parse_domain,
     parse_hostname,
     parse_label,
     printable,
@@ -78,11 +79,28 @@ def test_a_hostname_is_as_long_as_dns_allows_and_no_longer() -> None:
         ("b\u00fccher", "'\\\\xfc' in it"),
         ("-a", "'-' at its start or end"),
         ("a b", "' ' in it"),
+        ("", "the name is empty"),
+        ("a" * 64, "the name has 64 characters: 63 are allowed"),
+        ("XN--bcher-kva", "name 'XN--bcher-kva' is punycode, which can imitate another name"),
     ],
 )
-def test_the_first_character_that_is_wrong_is_named(text: str, says: str) -> None:
+def test_what_is_wrong_is_named(text: str, says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         parse_label(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["https://GW.example/", "*.gw.example", "gw.example:2222", "user@gw.example", " gw.example"]
+)
+def test_a_domain_with_more_around_it_is_found(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r" is more than a domain: write gw\.example$"):
+        parse_domain(text)
+
+
+def test_a_domain_is_a_hostname() -> None:
+    assert parse_domain("GW.example") == "gw.example"
+    with pytest.raises(InvalidInput, match="'https:///' has ':' in it"):
+        parse_domain("https:///")
 
 
 @given(
@@ -101,11 +119,14 @@ def test_addresses_endpoints_and_identities_as_people_write_them() -> None:
     assert [str(Endpoint("127.0.0.1", 80)), str(Endpoint("::1", 80))] == ["127.0.0.1:80", "[::1]:80"]
     key = Fingerprint("SHA256:x")
     who = [
+        Identity(IdentityId("1"), "web-1", key, certificate=CertificateName(key, "ann", 7)),
         Identity(IdentityId("1"), "web-1", key),
         Identity(IdentityId("1"), None, key),
         Identity(IdentityId("1"), None, None, True),
     ]
-    assert [str(one) for one in who] == ["web-1 (SHA256:x)", "SHA256:x", "anonymous"]
+    assert [str(one) for one in who] == [
+        "ann (certificate, serial 7, CA SHA256:x)", "web-1 (SHA256:x)", "SHA256:x", "anonymous",
+    ]  # fmt: skip
 
 
 @given(st.text(max_size=400), st.integers(1, 300))

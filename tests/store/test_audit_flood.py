@@ -16,7 +16,7 @@ from ferry import limits
 from ferry.clock import timestamp
 from ferry.names import Fingerprint, Identity, IdentityId
 from ferry.observe.audit import Auditor
-from ferry.protocol.audit import AuditRecord, Entry, Kind, Link, Outcome, Proof, prove
+from ferry.protocol.audit import AuditRecord, Entry, Kind, Link, Outcome, Proof, Wanted, prove
 from ferry.report import no_report
 from ferry.store.audit import AuditLog
 from ferry.store.audit_pruning import held, runs_in, shares, thin
@@ -119,6 +119,24 @@ async def test_where_all_have_as_many_the_oldest_are_dropped(store: Store) -> No
     assert (await proof(store)).fits
 
 
+async def test_where_no_run_is_long_enough_the_oldest_are_dropped(store: Store) -> None:
+    log = AuditLog(store, StandingClock(NOW), no_report)
+    for number in range(1500):
+        log.add(record("loud", Kind.ADMIN if number % 2 else Kind.REACH))
+    await log.flush()
+    assert await log.prune(keep_seconds=YEAR, keep=1000) == 501  # the record that the log begins with counts too
+    assert {entry.record.kind for entry in (await entries(store))[-3:]} == {Kind.ADMIN, Kind.REACH, Kind.PRUNE}
+    assert (await proof(store)).fits
+
+
+async def test_the_last_records_are_not_searched_for_among_all(store: Store) -> None:
+    await store.run(partial(add, records=[record() for _ in range(limits.AUDIT_PIECE + 10)], installation="x"))
+    asked: list[str] = []
+    await store.run(lambda connection: connection.set_trace_callback(asked.append))
+    assert len(await AuditLog(store, StandingClock(NOW), no_report).last(Wanted(), 5)) == 5
+    assert sum("identity" in statement for statement in asked) == 1
+
+
 async def test_old_records_around_gaps_are_pruned_like_others(store: Store) -> None:
     clock = StandingClock(NOW)
     log = AuditLog(store, clock, no_report)
@@ -196,6 +214,22 @@ def test_who_has_most_loses_first(counts: dict[str, int], excess: int) -> None:
     assert all(count >= 0 for count in left.values())
     level = max(left.values(), default=0)
     assert all(left[holder] == level for holder in lost)  # who has lost some has as many as any
+
+
+@pytest.mark.parametrize(
+    ("holders", "lost"),
+    [
+        ("aaaaaaaaaaa.aaaaaaaaaaaa", [(1, 11), (13, 24)]),
+        ("aaaaaaaaa.aaaaaaaaa", []),  # one of somebody else between them
+        ("aaaaaaaaa-aaaaaaaaa", []),  # one was dropped between them
+        ("aaaabbaaaaaaaaa", [(6, 15)]),  # b loses one: the run with the first would be too short
+        ("bbaaaaaaaaa", [(2, 11)]),
+    ],
+)
+def test_runs_are_records_right_behind_one_another(holders: str, lost: list[tuple[int, int]]) -> None:
+    """AUDIT_RUN."""
+    rows = [(seq, "h", None if holder == "." else holder) for seq, holder in enumerate(holders, 1) if holder != "-"]
+    assert [(run.first, run.last.seq) for run in runs_in(rows, {"a": 99, "b": 1}, 99)] == lost
 
 
 @given(

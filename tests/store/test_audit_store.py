@@ -68,6 +68,15 @@ async def proof(store: Store, anchor: Link | None = None) -> Proof:
     )
 
 
+def writers() -> int:
+    """Tasks that write records, or wait to."""
+    return sum(task.get_name() == "store.audit" for task in asyncio.all_tasks())
+
+
+def is_open(path: Path) -> bool:
+    return any(Path(link).resolve() == path for link in Path("/proc/self/fd").iterdir())
+
+
 async def written(log: AuditLog, *records: AuditRecord) -> None:
     for one in records:
         log.add(one)
@@ -100,6 +109,11 @@ async def test_each_field_of_a_record_has_the_column_of_its_name(store: Store) -
     assert await store.run(stored) == [full] * 3
 
 
+async def test_nothing_to_add_is_no_first_record(store: Store) -> None:
+    assert await store.run(partial(add, records=[], installation="here")) == BEFORE_ALL
+    assert await entries(store) == []
+
+
 async def test_two_installations_have_no_hash_in_common(log: AuditLog, store: Store, tmp_path: Path) -> None:
     await written(log, record(1))
     async with await Store.open(tmp_path / "other.db", report=no_report) as other:
@@ -109,18 +123,22 @@ async def test_two_installations_have_no_hash_in_common(log: AuditLog, store: St
         )
 
 
-async def test_records_are_written_without_a_waiting_caller(log: AuditLog, store: Store) -> None:
+async def test_records_are_written_without_a_waiting_caller_by_one_task_for_all(log: AuditLog, store: Store) -> None:
     for number in range(1200):
         log.add(record(number))
-    await until(lambda: not any(task.get_name() == "store.audit" for task in asyncio.all_tasks()))
+    await log.write_late()
+    assert writers() == 1
+    await until(lambda: not writers())
     assert (await proof(store)).head.seq == 1201
+    await log.write_late()
+    assert not writers()  # nothing is late
 
 
 async def test_a_record_that_comes_while_others_are_written_is_written_too(log: AuditLog, store: Store) -> None:
     for number in range(50):
         log.add(record(number))
         await turns()
-    await until(lambda: not any(task.get_name() == "store.audit" for task in asyncio.all_tasks()))
+    await until(lambda: not writers())
     assert (await proof(store)).head.seq == 51
 
 
@@ -234,15 +252,26 @@ async def test_many_records_are_dropped_quickly(store: Store) -> None:
     assert await store.run(steps_of(work)) < 100 * 100
 
 
-async def test_unwritten_records_wait_and_the_gateway_says_so(log: AuditLog, store: Store, path: Path) -> None:
+async def test_unwritten_records_wait_and_the_gateway_says_so(
+    log: AuditLog, store: Store, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log.required = True
+    monkeypatch.setattr(limits, "AUDIT_QUEUE", 2)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         log.add(record(1))
         await until(lambda: log.problem)
         assert (refusal := log.refusal()) is not None
         assert (refusal.code, "retry-after=30" in refusal.public) == ("audit", True)
+        log.required = False
+        assert log.refusal() is None
+        log.required = True
         log.add(record(2))
+        assert log.problem == "database is locked"  # that the queue is full has the same cause
+        assert not writers()  # neither a failure nor a record has the disk tried again at once
+        await log.write_late()
+        await log.write_late()
+        assert writers() == 1
         with pytest.raises(StoreUnavailable):
             await log.flush()
         other.execute("ROLLBACK")
@@ -250,15 +279,6 @@ async def test_unwritten_records_wait_and_the_gateway_says_so(log: AuditLog, sto
     await until(lambda: not log.problem)
     assert log.refusal() is None
     assert [entry.record.connection for entry in await entries(store)] == ["", "c1", "c2"]
-
-
-async def test_without_required_nothing_is_refused(log: AuditLog, path: Path) -> None:
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
-        log.add(record(1))
-        await until(lambda: log.problem)
-        assert log.refusal() is None
-        other.execute("ROLLBACK")
 
 
 async def test_a_full_queue_leaves_a_gap_with_its_number(
@@ -286,6 +306,10 @@ async def test_as_shipped_the_number_of_waiting_records(log: AuditLog, reports: 
 
 
 # --- the file
+
+
+def full(_: AuditFile, _found: list[Entry]) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def seqs(path: Path) -> list[int | None]:
@@ -327,6 +351,8 @@ async def test_what_a_crash_has_torn_or_left_out_is_written_at_the_next_start(
     await written(again, record(4))
     again.close()
     assert seqs(file) == [1, 2, None, 3, 4, 5]
+    await AuditLog(store, clock, no_report).use_file(file)
+    assert seqs(file) == [1, 2, None, 3, 4, 5]  # a whole line was ended already
     found = (entry for line in file.read_bytes().splitlines() if (entry := parse_line(line)))
     assert prove(found, BEFORE_ALL).fits
 
@@ -339,9 +365,11 @@ async def test_a_file_that_cannot_be_opened_changes_nothing(log: AuditLog, tmp_p
             await log.use_file(wrong)
     await written(log, record(1))
     assert seqs(file) == [1, 2]
+    assert is_open(file)
     await log.use_file(None)
     await written(log, record(2))
     assert seqs(file) == [1, 2]
+    assert not is_open(file)
 
 
 async def test_a_file_on_a_full_disk_is_told_and_filled_later(
@@ -362,6 +390,7 @@ async def test_a_file_on_a_full_disk_is_told_and_filled_later(
         assert log.problem == f"{file} cannot be written: No space left on device"
         await written(log, record(3))
         assert reports == ["records.file_failed"]
+        await until(lambda: not writers())
     await log.write_late()
     await until(lambda: not log.problem)
     assert [seq for seq in seqs(file) if seq] == [1, 2, 3, 4]
@@ -374,9 +403,6 @@ async def test_a_file_that_many_records_wait_for_gets_five_hundred_at_once(
     file, pieces = tmp_path / "audit.jsonl", list[int]()
     await log.use_file(file)
 
-    def full(_: AuditFile, _found: list[Entry]) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
     def counted(one: AuditFile, found: list[Entry]) -> None:
         pieces.append(len(found))
         append(one, found)
@@ -388,6 +414,21 @@ async def test_a_file_that_many_records_wait_for_gets_five_hundred_at_once(
     await log.flush()
     assert pieces == [500, 500, 201]  # with the first record of all
     assert seqs(file) == [*range(1, 1202)]
+
+
+async def test_what_a_full_disk_kept_out_of_a_file_is_in_the_one_that_takes_its_place(
+    log: AuditLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "audit.jsonl"
+    await log.use_file(file)
+    await written(log, record(1))
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditFile, "append", full)
+        await written(log, record(2), record(3))
+    moved = file.rename(tmp_path / "elsewhere")
+    await log.use_file(file)
+    await log.flush()
+    assert (seqs(moved), seqs(file)) == ([1, 2], [3, 4])
 
 
 # --- readers

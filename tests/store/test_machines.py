@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,10 @@ async def opened(tmp_path: Path) -> AsyncIterator[House]:
 async def test_a_port_is_given_before_the_first_log_in_and_is_that_keys(house: House) -> None:
     assert await house.machines.enrol("web-1", new(A), ssh(21000), 5) == {"ssh": 21001}
     known = await house.machines.known()
-    assert (known.keys[A].last_seen, known.machines[known.keys[A].identity].name) == (None, "web-1")
+    web_1 = known.keys[A].identity
+    assert (known.keys[A].last_seen, known.machines[web_1].name) == (None, "web-1")
+    assert [known.identity_of(A, name) for name in (None, "web-1", "web-2")] == [web_1, web_1, None]
+    assert [known.identity_of(B, name) for name in (None, "web-1")] == [None, web_1]
     (given,) = await house.registry.reservations(None)
     assert (given.label, given.last_used, given.used, given.owner_name) == ("ssh", NEVER, False, "web-1 (SHA256:a)")
     assert isinstance(await house.claim(port(21001), await house.log_in(B)), Taken)
@@ -85,6 +89,13 @@ async def test_a_port_that_it_uses_already_is_the_one_that_it_gets(house: House)
     assert await house.machines.enrol("web-1", new(A), ssh(), 12) == {"ssh": 21002}
     assert await house.owns(who) == [port(21002)]
     assert (await house.log_in(A, "web-1")).id == who.id
+
+
+async def test_an_alias_and_a_port_outside_the_range_are_not_the_port_of_a_purpose(house: House) -> None:
+    who = await house.log_in(A)
+    for address in (port(30042), Address(Kind.ALIAS, "laptop", 21002)):
+        await house.claim(address, who)
+    assert await house.machines.enrol("web-1", new(A), ssh(), 12) == {"ssh": 21000}
 
 
 async def test_where_all_ports_are_taken_nothing_changes(house: House) -> None:
@@ -122,6 +133,18 @@ async def test_a_new_key_that_was_here_before_brings_its_own(house: House) -> No
     assert list((await house.machines.known()).machines) == [owner.id]
 
 
+async def test_a_line_without_a_name_leaves_the_identity_its_name(house: House) -> None:
+    owner = await house.log_in(A, "web-1")
+    assert (await house.machines.replace(A, None, new(B), 20)).name == "web-1"
+    assert await house.log_in(B) == replace(owner, fingerprint=B)
+
+
+async def test_a_line_with_another_name_gives_the_identity_that_name(house: House) -> None:
+    owner = await house.log_in(A, "web-1")
+    assert (await house.machines.replace(A, "web-2", new(B), 20)).name == "web-2"
+    assert await house.log_in(B) == replace(owner, fingerprint=B, name="web-2")
+
+
 async def test_a_key_of_somebody_else_replaces_nothing(house: House) -> None:
     await house.log_in(A, "web-1")
     await house.log_in(B, "web-2")
@@ -148,4 +171,7 @@ async def test_an_identity_with_another_key_keeps_all(house: House) -> None:
     await house.claim(BLOG, owner)
     assert await house.machines.forget([A], None, keep=False) is None
     assert await house.owns(owner) == [BLOG]
-    assert await house.machines.forget([C], None, keep=False) == []
+    for key, name in ((C, None), (C, "ben"), (A, "ben")):
+        assert await house.machines.forget([key], name, keep=False) == []
+    assert await house.machines.forget([C], "ann", keep=False) is None  # the line's name has a key
+    assert await house.owns(owner) == [BLOG]

@@ -16,8 +16,9 @@ from alembic.script import ScriptDirectory
 import ferry.store.migrations
 from ferry.errors import StartupError
 from ferry.report import no_report
+from ferry.store.dialect import connect
 from ferry.store.engine import Store
-from ferry.store.migrate import HEAD, revision
+from ferry.store.migrate import HEAD, migrate, revision
 from ferry.store.migrations.__main__ import upgrade
 
 MIGRATIONS = Path(ferry.store.migrations.__file__).parent
@@ -67,6 +68,23 @@ async def test_a_newer_database_is_refused_and_left_alone(tmp_path: Path) -> Non
     with pytest.raises(StartupError, match=r"newer ferry \(revision 9999.*start that version"):
         await Store.open(path, report=no_report)
     assert content(path) == before
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [("0001", r"written by an older ferry .* make its disk writable"), ("9999", "written by a newer ferry")],
+)
+def test_where_nothing_can_be_written_only_tables_of_this_version_are_read(
+    tmp_path: Path, found: str, says: str
+) -> None:
+    path = tmp_path / "ferry.db"
+    with closing(connect(path, busy_seconds=1)) as database:
+        migrate(database, path, busy_seconds=1)
+        database.execute("UPDATE alembic_version SET version_num = ?", (found,))
+        with pytest.raises(StartupError, match=says):
+            migrate(database, path, busy_seconds=1, reading=True)
+        database.execute("UPDATE alembic_version SET version_num = ?", (HEAD,))
+        migrate(database, path, busy_seconds=1, reading=True)
 
 
 async def test_a_file_with_other_tables_is_left_as_it_was(tmp_path: Path) -> None:

@@ -130,12 +130,12 @@ def test_a_database_that_cannot_be_written_is_read_until_it_can(
         patch.setattr(writing, "connect", failing(code))
         writer = open_sqlite(path, BUSY_SECONDS)
         assert writer.run([count]) == [Outcome(0)]
-        with pytest.raises(StoreUnavailable, match=r"^only reading: it failed$") as caught:
-            writer.run([put])
-        assert (caught.value.public, caught.value.readable) == (CANNOT_WRITE, True)
         with pytest.raises(StoreUnavailable, match=r"^it failed$") as caught:
             writer.run([failing(sqlite3.SQLITE_CORRUPT)])
         assert (caught.value.public, caught.value.readable) == (UNREACHABLE, False)
+        with pytest.raises(StoreUnavailable, match=r"^only reading: it failed$") as caught:
+            writer.run([put])
+        assert (caught.value.public, caught.value.readable) == (CANNOT_WRITE, True)
     writer.run([put])
     assert writer.wrote
     assert writer.run([count]) == [Outcome(1)]

@@ -140,7 +140,7 @@ class AuditLog:
         async with self._turn:
             before = self._file
             try:
-                if path is not None and before is not None and before.path == path:
+                if before is not None and before.path == path:
                     await asyncio.to_thread(before.reopen)
                     return
                 self._file, self._in_file = (None, 0) if path is None else await self._opened(path)
@@ -188,11 +188,11 @@ class AuditLog:
 
     async def last(self, wanted: Wanted, most: int) -> list[Entry]:
         """The last `most` records that are wanted, the oldest first. The database does other work in between."""
-        upto, found = (await self.head()).seq, list[Entry]()
-        while upto > 0 and len(found) < most:
-            after = max(0, upto - limits.AUDIT_PIECE)
-            found += await self._wanted(wanted, after, upto, most - len(found))
-            upto = after
+        found: list[Entry] = []
+        for upto in range((await self.head()).seq, 0, -limits.AUDIT_PIECE):
+            if len(found) == most:
+                break
+            found += await self._wanted(wanted, max(0, upto - limits.AUDIT_PIECE), upto, most - len(found))
         return found[::-1]
 
     async def follow(self, wanted: Wanted, after: int) -> AsyncIterator[Entry]:

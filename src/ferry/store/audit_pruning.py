@@ -128,7 +128,7 @@ def runs_in(rows: Iterable[tuple[int, str, str | None]], losing: Mapping[str, in
     first, last, length, lost = 0, BEFORE_ALL, 0, Counter[str]()
     for seq, its_hash, holder in (*rows, (0, "", None)):  # the last one ends a run
         goes = holder is not None and lost[holder] < left[holder] and length <= excess
-        if length and not (goes and seq == last.seq + 1):
+        if not (goes and seq == last.seq + 1):
             if length >= limits.AUDIT_RUN:
                 yield Run(first, last, lost)
                 left -= lost

@@ -51,12 +51,14 @@ def check_copy(copy: Path) -> None:
     """Raise InvalidInput unless `copy` is a whole database that this version can use or migrate."""
     try:
         with closing(_open(copy, "ro")) as database:
-            damage = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+            damage = database.execute("PRAGMA quick_check(1)").fetchone()[0].splitlines()[-1]
             found = revision(database)
     except sqlite3.Error as error:
         raise InvalidInput(f"the backup's database cannot be read ({error}): take another backup") from error
-    if damage != "ok" or found is None:
+    if damage != "ok":
         raise InvalidInput(f"the backup's database is damaged ({damage}): take another backup")
+    if found is None:
+        raise InvalidInput("the backup's database is none of ferry: take another backup")
     check_revision(found)
 
 

@@ -115,10 +115,16 @@ class IdentityStore:
         return await self._store.run(transaction)
 
 
+def called(connection: Connection, name: str | None) -> IdentityId | None:
+    """The identity called `name`; None if there is none, or if `name` is None."""
+    found = only_row(connection, _CALLED, {"name": name})  # NULL equals nothing
+    return IdentityId(found[0]) if found else None
+
+
 def named(connection: Connection, name: str | None, now: float) -> IdentityId:
     """The identity called `name`; a new one if there is none, or if `name` is None."""
-    if found := only_row(connection, _CALLED, {"name": name}):  # NULL equals nothing
-        return IdentityId(found[0])
+    if (found := called(connection, name)) is not None:
+        return found
     made = IdentityId(random_token())
     connection.execute(_NEW, {"id": made, "name": name, "now": now})
     return made
@@ -126,8 +132,7 @@ def named(connection: Connection, name: str | None, now: float) -> IdentityId:
 
 def rename_or_move(connection: Connection, credential: str, old: IdentityId, name: str, now: float) -> IdentityId:
     """Give a key of the identity `old` to the identity called `name`, as `identity_for_key` says. Returns that one."""
-    taken = only_row(connection, _CALLED, {"name": name}) is not None
-    if not taken and _keys_of(connection, old) == 1:
+    if called(connection, name) is None and _keys_of(connection, old) == 1:
         connection.execute(_RENAME, {"id": old, "name": name})
         return old
     new = named(connection, name, now)

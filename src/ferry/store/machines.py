@@ -15,7 +15,7 @@ from ferry.registry.contract import NEVER
 
 from .dialect import Connection, only_row
 from .engine import Store
-from .identities import move_key, named, rename_or_move
+from .identities import called, move_key, named, rename_or_move
 
 _IDENTITIES: Final = "SELECT id, name, host FROM identities"
 _KEYS: Final = "SELECT fingerprint, identity, last_seen FROM keys ORDER BY fingerprint"
@@ -180,10 +180,9 @@ def _held(connection: Connection, owner: IdentityId) -> list[Held]:
 def _replace(connection: Connection, old: Fingerprint, name: str | None, key: NewKey, now: float) -> Replaced:
     before = only_row(connection, _KEY, {"fingerprint": old})
     there = only_row(connection, _KEY, {"fingerprint": key.fingerprint})
-    if name is not None and before is not None and before[1] != name:
-        owner = rename_or_move(connection, old, IdentityId(before[0]), name, now)
-    elif name is not None:
-        owner = named(connection, name, now)
+    if name is not None:
+        known = None if before is None else IdentityId(before[0])
+        owner = named(connection, name, now) if known is None else rename_or_move(connection, old, known, name, now)
     elif before is not None:
         owner, name = IdentityId(before[0]), before[1]
     else:  # it has never come, or was replaced before
@@ -207,10 +206,8 @@ def _replace(connection: Connection, old: Fingerprint, name: str | None, key: Ne
 def _forget(connection: Connection, keys: Sequence[Fingerprint], name: str | None, *, keep: bool) -> list[Held] | None:
     rows = [only_row(connection, _KEY, {"fingerprint": key}) for key in keys]
     owners = {IdentityId(row[0]) for row in rows if row is not None}
-    if name is not None and (
-        row := only_row(connection, "SELECT id FROM identities WHERE name = :name", {"name": name})
-    ):
-        owners.add(IdentityId(row[0]))
+    if (of_name := called(connection, name)) is not None:
+        owners.add(of_name)
     for key in keys:
         connection.execute(_DROP, {"fingerprint": key})
     alone = [owner for owner in owners if only_row(connection, _COUNT, {"identity": owner})[0] == 0]
