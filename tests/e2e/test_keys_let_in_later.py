@@ -38,6 +38,15 @@ def closed(tmp_path_factory: pytest.TempPathFactory, allowed: Path) -> Iterator[
         yield running
 
 
+@pytest.fixture
+def refused(start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path) -> tuple[Gateway, Path]:
+    """A gateway of the test's own that has refused `key`, and its file of keys."""
+    allowed = file_of_keys(tmp_path)
+    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
+    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    return closed, allowed
+
+
 def refusal_of(key: Path) -> str:
     """What the log says of it."""
     return f'"keys.refused".*{re.escape(fingerprint(key))}'
@@ -82,11 +91,8 @@ def test_a_client_without_a_key_reads_how_to_make_one(closed: Gateway, tmp_path:
     assert "Permission denied (publickey)" in ended.err
 
 
-def test_the_operator_lets_a_refused_key_in(start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path) -> None:
-    allowed = file_of_keys(tmp_path)
-    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
-    ssh = closed.ssh(tmp_path, key)
-    assert ssh.run(words="whoami").code == 255
+def test_the_operator_lets_a_refused_key_in(refused: tuple[Gateway, Path], key: Path, tmp_path: Path) -> None:
+    closed, allowed = refused
     assert re.search(f"^{re.escape(fingerprint(key))}  .*  offered, not proven$", allow(closed).out, re.MULTILINE)
     done = allow(closed, fingerprint(key), "web-1")
     assert (done.code, done.out.startswith(f"added {fingerprint(key)} to {allowed}")) == (0, True)
@@ -94,7 +100,7 @@ def test_the_operator_lets_a_refused_key_in(start_gateway: Callable[..., Gateway
     assert first.startswith("ssh-ed25519 ")
     assert second.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
     closed.event(r'"keys.loaded".*"keys": 2')
-    assert ssh.run(words="whoami").out == f"web-1 with key {fingerprint(key)}\n"
+    assert closed.ssh(tmp_path, key).run(words="whoami").out == f"web-1 with key {fingerprint(key)}\n"
 
 
 def test_keys_that_are_added_to_a_folder_are_not_one_identity(
@@ -191,13 +197,9 @@ def test_a_line_that_cannot_be_added_is_printed(
     assert "add the line above" in done.err
 
 
-def test_a_pipe_in_the_place_of_the_file_holds_nothing_up(
-    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
-) -> None:
+def test_a_pipe_in_the_place_of_the_file_holds_nothing_up(refused: tuple[Gateway, Path], key: Path) -> None:
     """`ferry allow` waited for somebody who reads it."""
-    allowed = file_of_keys(tmp_path)
-    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
-    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    closed, allowed = refused
     allowed.unlink()
     os.mkfifo(allowed)
     done = allow(closed, fingerprint(key))
@@ -208,19 +210,17 @@ def test_a_pipe_in_the_place_of_the_file_holds_nothing_up(
 
 
 def test_the_file_is_that_of_the_configuration_and_of_the_gateway_that_runs(
-    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+    refused: tuple[Gateway, Path], key: Path, tmp_path: Path
 ) -> None:
-    allowed = file_of_keys(tmp_path)
-    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
-    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    closed, allowed = refused
     config, changed, other = closed.folder / "ferry.toml", tmp_path / "changed.toml", tmp_path / "other"
     other.touch()
     changed.write_text(config.read_text().replace(str(allowed), str(other)))
     before = allowed.read_text()
-    refused = ferry("allow", fingerprint(key), "--config", changed, cwd=tmp_path)
-    assert (refused.code, refused.out) == (1, "")
-    assert f"the gateway that runs lets in the keys in {allowed}, and with {changed} it would let in the" in refused.err
-    assert f"the keys in {other}: reload it (`ferry reload`), or name" in refused.err
+    denied = ferry("allow", fingerprint(key), "--config", changed, cwd=tmp_path)
+    assert (denied.code, denied.out) == (1, "")
+    assert f"the gateway that runs lets in the keys in {allowed}, and with {changed} it would let in the" in denied.err
+    assert f"the keys in {other}: reload it (`ferry reload`), or name" in denied.err
     assert (allowed.read_text(), other.read_text()) == (before, "")
     assert ferry("allow", fingerprint(key), "--config", config, cwd=tmp_path).code == 0
     assert len(allowed.read_text().splitlines()) == 2
@@ -260,12 +260,8 @@ def test_a_key_whose_line_lets_nobody_in_gets_no_second_line_without_its_options
     assert told in " ".join(done.err.split())
 
 
-def test_a_key_that_stands_in_a_file_already_gets_no_second_line(
-    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
-) -> None:
-    allowed = file_of_keys(tmp_path)
-    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
-    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+def test_a_key_that_stands_in_a_file_already_gets_no_second_line(refused: tuple[Gateway, Path], key: Path) -> None:
+    closed, allowed = refused
     assert allow(closed, fingerprint(key)).code == 0
     before = allowed.read_text()
     again = allow(closed, fingerprint(key))
@@ -273,13 +269,9 @@ def test_a_key_that_stands_in_a_file_already_gets_no_second_line(
     assert f"the key stands in {allowed}, line 2 already" in " ".join(again.err.split())
 
 
-def test_a_file_is_not_filled_up_until_none_of_its_keys_counts(
-    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
-) -> None:
+def test_a_file_is_not_filled_up_until_none_of_its_keys_counts(refused: tuple[Gateway, Path], key: Path) -> None:
     """`ferry allow` appended beside the lock and the bounds of `ferry keys`."""
-    allowed = file_of_keys(tmp_path)
-    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
-    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    closed, allowed = refused
     with allowed.open("a") as file:
         file.write("\n" + "#" * (4 * 1024 * 1024 - 20 - file.tell()))
     size = allowed.stat().st_size
@@ -291,16 +283,14 @@ def test_a_file_is_not_filled_up_until_none_of_its_keys_counts(
 
 @needs_root
 def test_root_writes_to_no_file_because_the_gateways_user_names_it(
-    start_gateway: Callable[..., Gateway], key: Path, tmp_path: Path
+    refused: tuple[Gateway, Path], key: Path, tmp_path: Path
 ) -> None:
-    allowed = file_of_keys(tmp_path)
-    closed = start_gateway(access={"mode": "keys", "keys": [allowed]})
-    assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
+    closed, allowed = refused
     before = allowed.read_text()
     give_to_nobody(closed.state)
-    refused = allow(closed, fingerprint(key))
-    assert (refused.code, allowed.read_text()) == (1, before)
-    assert "runs as nobody, and root does not write to a file because that user names it: name the" in refused.err
+    denied = allow(closed, fingerprint(key))
+    assert (denied.code, allowed.read_text()) == (1, before)
+    assert "runs as nobody, and root does not write to a file because that user names it: name the" in denied.err
     assert ferry("allow", fingerprint(key), "--config", closed.folder / "ferry.toml", cwd=tmp_path).code == 0
 
 
