@@ -368,7 +368,7 @@ KEY_LINE_BYTES: Final = 16 * KIB  # of one line of a key file, as sshd had it (S
 KEY_LINES: Final = 64
 KEY_LINES_BYTES: Final = 32 * KIB
 KEY_FROM_ENTRIES: Final = 256  # of one `from=`
-KEY_COMMENT_CHARS: Final = 80  # of the comment of a key without a name, in the operator's lists
+KEY_COMMENT_CHARS: Final = 80  # of the comment of a key: where the key has no name, the operator's lists show it
 KEY_LINES_REFUSED: Final = 100  # lines of one file that are reported one by one; the others are counted
 KEY_FILE_BYTES: Final = 4 * MIB  # one file of public keys, some 40,000; a larger one is reported and not read
 POLICY_FILE_BYTES: Final = 4 * MIB  # of a policy file: 1,000 rules take some 150 KB

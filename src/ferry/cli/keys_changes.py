@@ -89,7 +89,7 @@ def _row(line: FileLine, known: dict[str, Any] | None, now: float) -> dict[str, 
         "algorithm": line.key.algorithm,
         "disabled": line.disabled,
         "state": state,
-        "comment": line.key.comment[: limits.KEY_COMMENT_CHARS],
+        "comment": line.key.comment,
         "options": body[: body.find(line.key.algorithm)].strip(),
         "ports": sorted({*held, *named}),
         "host": known["host"] if known else None,
@@ -108,7 +108,7 @@ def _refused(one: Mistaken) -> dict[str, Any]:
     place = {"user": one.user, "file": str(one.path), "line": one.number, "mistake": one.why}
     ports = sorted(one.key.ports) if one.key is not None else []
     head = {"name": one.name if one.key is not None else None, **key, "disabled": False, "state": "refused"}
-    comment = one.key.comment[: limits.KEY_COMMENT_CHARS] if one.key is not None else ""
+    comment = one.key.comment if one.key is not None else ""
     return {**head, "comment": comment, **nothing, "ports": ports, **place}
 
 

@@ -68,7 +68,7 @@ class AuthorizedKey:
     """From `name=` in the comment."""
     options: KeyOptions = NO_OPTIONS
     comment: str = field(default="", compare=False)
-    """What its author calls it. It proves nothing."""
+    """What its author calls it, up to KEY_COMMENT_CHARS. It proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +173,7 @@ def shut_key(line: str) -> ShutKey | None:
             fingerprint_of(blob),
             name,
             tuple(port for port in ports if port in _PORTS),
-            comment.strip(_BLANKS),
+            _shown_comment(comment),
         )
     return None
 
@@ -271,7 +271,11 @@ def parse_key(line: str, options: KeyOptions = NO_OPTIONS) -> AuthorizedKey:
         raise InvalidInput(f"the key is cut short or is not an {algorithm} key: copy the whole .pub line again")
     if algorithm == _RSA and (bits := _size(fields[2])) not in RSA_BITS:
         raise InvalidInput(wrong_size(bits))
-    return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment), options, comment.strip(_BLANKS))
+    return AuthorizedKey(algorithm, fingerprint_of(blob), _name_in(comment), options, _shown_comment(comment))
+
+
+def _shown_comment(comment: str) -> str:
+    return comment.strip(_BLANKS)[: limits.KEY_COMMENT_CHARS]
 
 
 def decoded(encoded: str) -> bytes:

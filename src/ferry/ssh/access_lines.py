@@ -242,7 +242,7 @@ class _Reading:
                 )
             else:
                 called = key.name or name
-                comment = "" if called else key.comment[: limits.KEY_COMMENT_CHARS]
+                comment = "" if called else key.comment
                 line = KeyLine(called, key.options, stamp.user, str(stamp.path), number, comment)
                 self.lines.setdefault(key.fingerprint, []).append(line)
 
