@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
 from ferry.protocol.socket_path import SOCKET_PORT
-from ferry.protocol.typed_forward import EXAMPLE, TypedForward, kept_request, kept_target, parse_typed, shown_request
+from ferry.protocol.typed_forward import (
+    EXAMPLE,
+    TypedForward,
+    kept_request,
+    kept_target,
+    parse_typed,
+    shown_request,
+    shown_target,
+)
 
 
 @pytest.mark.parametrize(
@@ -103,6 +111,20 @@ def test_any_words_are_a_forward_or_a_mistake(words: list[str]) -> None:
 )
 def test_what_is_shown_and_what_is_kept(host: bytes, port: int, shown: str, kept: str, target: str) -> None:
     assert (shown_request(host, port), kept_request(host, port), kept_target(host, port)) == (shown, kept, target)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "shown"),
+    [
+        (b"web-1", 22, "web-1:22"),
+        (b"::1", 22, "[::1]:22"),
+        (b"[::1]", 22, "[::1]:22"),
+        (b"a\x1b:b", 22, "[a\\x1b:b]:22"),
+        (b"/x.sock", SOCKET_PORT, "/x.sock"),
+    ],
+)
+def test_a_target_is_shown_as_it_is_typed(host: bytes, port: int, shown: str) -> None:
+    assert shown_target(host, port) == shown
 
 
 def test_what_is_kept_is_bounded() -> None:

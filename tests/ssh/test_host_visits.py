@@ -99,6 +99,17 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     return known
 
 
+async def test_the_log_has_an_ipv6_address_in_one_form(key: Path) -> None:
+    async with rig(key) as made, await asyncio.start_server(lambda _, writer: writer.close(), "::1") as server:
+        port = server.sockets[0].getsockname()[1]
+        made.allow(f"[::1]:{port}")
+        _, writer = await made.open("::1", port)
+        (opened,) = made.inside.said("host.opened")
+        assert opened["asked"] == opened["address"] == f"[::1]:{port}"
+        writer.close()
+        await until(lambda: not made.here.direct)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_a_host_that_is_named_is_reached_and_the_bytes_arrive(key: Path, host: str) -> None:
     async with rig(key) as made:

@@ -1,10 +1,10 @@
-"""A stream to a host of the network: a socket that the gateway has connected, as a `ferry.streams.Stream`.
+"""A stream to a host of the network, or to a Unix socket: what the gateway has connected, as a `ferry.streams.Stream`.
 
-host sends EOF                sink.eof_received(); bytes for the host go on
+it sends EOF                  sink.eof_received(); bytes for it go on
 both have sent EOF            the socket closes after its buffered bytes: it would not by itself
-host resets                   sink.stream_lost(error), also while nothing reads from it (`Unwatched`)
+it resets                     sink.stream_lost(error), also while nothing reads from it (`Unwatched`)
 close()                       the buffered bytes are sent, for OUTBOUND_CLOSE_SECONDS at most
-abort()                       RST: the host must not take half a message for a whole one
+abort()                       RST: it must not take half a message for a whole one
 """
 
 from __future__ import annotations

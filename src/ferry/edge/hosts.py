@@ -1,4 +1,5 @@
-"""Connects the gateway to hosts of the network, for clients whose keys may reach them (`policy.reach`).
+"""Connects the gateway to hosts of the network, for clients whose keys may reach them (`policy.reach`), and to Unix sockets
+of its own host (`policy.sockets`). Both take places of one number.
 
 A name is looked up once, each of its addresses is decided on, and the gateway connects to those very addresses: one after
 the other, a quarter of a second apart, until the first answers (RFC 8305).
@@ -32,7 +33,7 @@ Decide = Callable[[IpAddress, bool], HostGrant | Refusal]
 
 
 class Hosts:
-    """All connections from one gateway to hosts: OUTBOUND_STREAMS at once, and OUTBOUND_STREAMS_PER_IDENTITY."""
+    """All connections from one gateway to hosts and sockets: OUTBOUND_STREAMS at once, and OUTBOUND_STREAMS_PER_IDENTITY."""
 
     def __init__(
         self,

@@ -60,12 +60,17 @@ def kept_request(host: bytes, port: int) -> str:
     return "-R PATH" if port == SOCKET_PORT else shown_request(shown_host(host).encode(), port)
 
 
-def kept_target(host: bytes, port: int) -> str:
-    """The target of an open, for the log: `web-1:22`. It omits what `kept_request` omits."""
+def shown_target(host: bytes, port: int) -> str:
+    """The target of an open as typed: `web-1:22`, `[::1]:22`, `/x.sock`."""
+    text = printable(host.decode("utf-8", "backslashreplace"), 80)
     if port == SOCKET_PORT:
-        return "PATH"
-    text = shown_host(host)
-    return f"[{text}]:{port}" if ":" in text and not text.startswith("[") else f"{printable(text, 80)}:{port}"
+        return text
+    return f"[{text}]:{port}" if ":" in text and not text.startswith("[") else f"{text}:{port}"
+
+
+def kept_target(host: bytes, port: int) -> str:
+    """`shown_target` for the log. It omits what `kept_request` omits."""
+    return "PATH" if port == SOCKET_PORT else shown_target(shown_host(host).encode(), port)
 
 
 def parse_typed(words: Sequence[str]) -> TypedForward:

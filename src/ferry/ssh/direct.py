@@ -42,7 +42,7 @@ from .forward_settings import ForwardsInForce
 from .host_visits import Hosts, HostVisit, refusal_at
 from .judging import Judged, judge_of
 from .open_codes import OWN_PORT, TOO_MANY_OPENS
-from .outbound import HostVisitor
+from .outbound import OutboundVisitor
 from .socket_visits import Sockets, SocketVisit
 from .splice import ReachReports, TunnelSplice
 from .wire.channel import TunnelChannel
@@ -60,7 +60,7 @@ class OwnTunnel(Tunnel, Protocol):
         ...
 
 
-class DirectVisitor(HostVisitor, Judged, Protocol):
+class DirectVisitor(OutboundVisitor, Judged, Protocol):
     """The client that opens the channel."""
 
     @property

@@ -7,15 +7,15 @@ from typing import Protocol
 
 from ferry.clock import Clock
 from ferry.errors import Refusal
-from ferry.names import printable
 from ferry.policy.grants import HostGrant
 from ferry.policy.reach import Host, Wanted, decide_address, decide_host
 from ferry.protocol.targets import IpAddress
+from ferry.protocol.typed_forward import shown_target
 from ferry.report import Report
 from ferry.streams import Sink, Stream
 
 from .direct_open import HostAt, Reached
-from .outbound import HostVisitor, OutboundVisit
+from .outbound import OutboundVisit, OutboundVisitor
 
 
 class Hosts(Protocol):
@@ -38,13 +38,12 @@ class HostVisit(OutboundVisit):
     """One open, and the visit that it becomes."""
 
     def __init__(
-        self, visitor: HostVisitor, wanted_now: Callable[[], Wanted], host: Host, *, clock: Clock, report: Report
+        self, visitor: OutboundVisitor, wanted_now: Callable[[], Wanted], host: Host, *, clock: Clock, report: Report
     ) -> None:
         """`wanted_now` has the rules in force at that moment: they may change while the host is looked up."""
         wanted = wanted_now()
         reached = Reached(wanted.host, wanted.port, HostAt(host))
-        asked = f"{printable(wanted.host.decode('ascii', 'replace'), 80)}:{wanted.port}"
-        super().__init__(visitor, reached, asked, clock=clock, report=report)
+        super().__init__(visitor, reached, shown_target(wanted.host, wanted.port), clock=clock, report=report)
         self._wanted_now = wanted_now
         self._host = host
         self._own: dict[IpAddress, bool] = {}

@@ -26,7 +26,7 @@ from .wire.channel import TunnelChannel
 from .wire.channel_state import ChannelTransport
 
 
-class HostVisitor(Allowed, Protocol):
+class OutboundVisitor(Allowed, Protocol):
     """The client that opens the channel."""
 
     @property
@@ -45,11 +45,11 @@ class HostVisitor(Allowed, Protocol):
         ...
 
 
-class HostSplice(Splice):
+class OutboundSplice(Splice):
     """The relay between the channel and the target."""
 
     def __init__(self, clock: Clock, over: Callable[[], None]) -> None:
-        super().__init__("the host", Traffic(), clock)
+        super().__init__("the target", Traffic(), clock)
         self._over = over
 
     def ended(self) -> None:
@@ -59,14 +59,14 @@ class HostSplice(Splice):
 class OutboundVisit:
     """One open, and the visit that it becomes."""
 
-    def __init__(self, visitor: HostVisitor, reached: Reached, asked: str, *, clock: Clock, report: Report) -> None:
+    def __init__(self, visitor: OutboundVisitor, reached: Reached, asked: str, *, clock: Clock, report: Report) -> None:
         """`asked` is the target for the log."""
         self.channel: Final = TunnelChannel(visitor.connection, None, visitor.direct)
         self._visitor = visitor
         self._reached = reached
         self._asked = asked
         self._report = report
-        self._splice = HostSplice(clock, self._ended)
+        self._splice = OutboundSplice(clock, self._ended)
         self._address = ""
         """Where it leads, once the target has answered."""
         self._rule: object = None

@@ -6,8 +6,8 @@ from collections import OrderedDict, deque
 from typing import NamedTuple, Protocol
 
 from ferry import limits
-from ferry.names import IdentityId, printable
-from ferry.protocol.socket_path import SOCKET_PORT
+from ferry.names import IdentityId
+from ferry.protocol.typed_forward import shown_target
 
 
 class RefusalReader(Protocol):
@@ -79,9 +79,7 @@ class RefusedOpens:
 
     def notice(self, host: bytes, port: int, why: str) -> str | None:
         """The line for sessions; None if this target was told before, or if too many were."""
-        shown = printable(host[: limits.HOST_BYTES].decode("utf-8", "backslashreplace"), 80)
-        target = f"[{shown}]:{port}" if ":" in shown else f"{shown}:{port}"
-        target = shown if port == SOCKET_PORT else target
+        target = shown_target(host[: limits.HOST_BYTES], port)
         if target in self._told or len(self._told) == limits.OPENS_TOLD:
             return None
         self._told.add(target)

@@ -13,7 +13,7 @@ from ferry.report import Report
 from ferry.streams import Sink, Stream
 
 from .direct_open import Reached
-from .outbound import HostVisitor, OutboundVisit
+from .outbound import OutboundVisit, OutboundVisitor
 
 
 class Sockets(Protocol):
@@ -29,7 +29,9 @@ class Sockets(Protocol):
 class SocketVisit(OutboundVisit):
     """One open, and the visit that it becomes."""
 
-    def __init__(self, visitor: HostVisitor, path: bytes, grant: SocketGrant, *, clock: Clock, report: Report) -> None:
+    def __init__(
+        self, visitor: OutboundVisitor, path: bytes, grant: SocketGrant, *, clock: Clock, report: Report
+    ) -> None:
         asked = path.decode("utf-8", "backslashreplace")
         super().__init__(visitor, Reached(path, SOCKET_PORT, grant), asked, clock=clock, report=report)
         self._grant = grant
