@@ -159,6 +159,12 @@ def deep_manifest(members: dict[str, bytes]) -> None:
     members["ferry-backup.json"] = b"[" * 60_000
 
 
+def long_manifest(members: dict[str, bytes]) -> None:
+    """BACKUP_MANIFEST_BYTES."""
+    manifest = json.loads(members["ferry-backup.json"])
+    members["ferry-backup.json"] = json.dumps(manifest | {"more": "x" * 64 * 1024}).encode()
+
+
 def stranger(members: dict[str, bytes]) -> None:
     members["../evil"] = b""
 
@@ -180,6 +186,7 @@ def damage(members: dict[str, bytes]) -> None:
         (stranger, "has '../evil' in it, which no backup of ferry has"),
         (odd_list, "is not a backup of ferry: name a file that `ferry backup` has written"),
         (deep_manifest, "is not a backup of ferry: name a file that `ferry backup` has written"),
+        (long_manifest, "is not a backup of ferry: name a file that `ferry backup` has written"),
         (no_manifest, "is not a backup of ferry: name a file that `ferry backup` has written"),
         (damage, "the backup's database cannot be read (file is not a database): take another backup"),
     ],

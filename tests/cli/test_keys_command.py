@@ -132,15 +132,17 @@ def test_a_port_in_a_line_that_lets_nobody_in_is_not_given_away(
 def test_the_list_has_refused_and_expired_lines_and_the_comments_of_keys_without_a_name(
     stopped: Stopped, new_key: Callable[[], Path]
 ) -> None:
-    one, two, three = (public(new_key()) for _ in range(3))
+    one, two, three, four = (public(new_key()) for _ in range(4))
     stopped.file.write_text(
         f'restrict,permitlisten="localhost:21003",permitopen="any:any" {one} root@web-3 name=web-3\n'
         f'expiry-time="20250101" {two} root@web-4\nnonsense\n{three} root@web-5 name=web-5\n'
+        f'expiry-time="20250101" {four} {"x" * 100}\n'
     )
     rows = {row["line"]: row for row in stopped.json("list")}
     assert [(n, row["state"], row["name"], row["comment"]) for n, row in rows.items()] == [
         (1, "refused", "web-3", "root@web-3 name=web-3"), (2, "expired", None, "root@web-4"), (3, "refused", None, ""),
         (4, "enabled", "web-5", "root@web-5 name=web-5"),
+        (5, "expired", None, "x" * 80),  # KEY_COMMENT_CHARS
     ]  # fmt: skip
     assert rows[1]["ports"] == [21003]
     assert 'permitopen="any:any"' in rows[1]["mistake"]

@@ -17,7 +17,6 @@ import typer
 from typer.testing import CliRunner
 
 from console_commands import Result, run
-from ferry import limits
 from ferry.cli.lint import lint
 from ferry.errors import InvalidInput
 from ferry.setup.sshd_files import local_version
@@ -26,6 +25,9 @@ from ssh_command import make_key
 from ssh_command import run as run_program
 from sshd_program import SSHD, listening, printed
 
+LINT_CONFIG_BYTES = 2**20
+LINT_CONFIG_FILES = 1000
+LINT_HOST_FILES = 16
 CLEAN = """\
 MaxStartups 200:30:1000
 AllowStreamLocalForwarding no
@@ -127,12 +129,12 @@ async def test_files_that_include_others_twice_are_bounded(tmp_path: Path) -> No
         (tmp_path / f"{level}").write_text(f"Include {tmp_path}/{level + 1} {tmp_path}/{level + 1}\n")
     (tmp_path / "14").write_text("MaxSessions 0\n")
     ran = await look(tmp_path / "0", "--json")
-    assert len(ran.json["files"]) == limits.LINT_CONFIG_FILES + 1
+    assert len(ran.json["files"]) == LINT_CONFIG_FILES + 1
     assert "what Include names beyond 1,000 files, or 1.0 MB in all" in ran.json["left_out"]
 
     (tmp_path / "0").write_text(f"Include {tmp_path}/long*\n")
     for number in range(3):
-        (tmp_path / f"long{number}").write_text("#" * (limits.LINT_CONFIG_BYTES - 1))
+        (tmp_path / f"long{number}").write_text("#" * (LINT_CONFIG_BYTES - 1))
     ran = await look(tmp_path / "0", "--json")
     assert len(ran.json["files"]) == 2, "the last may go beyond"
     assert "what Include names beyond 1,000 files, or 1.0 MB in all" in ran.json["left_out"]
@@ -157,7 +159,7 @@ async def test_a_pipe_that_is_named_is_read_once(config: Path, tmp_path: Path) -
 
 
 async def test_a_file_that_is_too_long(tmp_path: Path) -> None:
-    (tmp_path / "sshd_config").write_text("#" * (limits.LINT_CONFIG_BYTES + 1))
+    (tmp_path / "sshd_config").write_text("#" * (LINT_CONFIG_BYTES + 1))
     ran = await look(tmp_path / "sshd_config")
     assert f"cannot read {tmp_path}/sshd_config (longer than 1.0 MB): name an sshd_config" in str(ran.error)
 
@@ -242,9 +244,9 @@ async def test_a_file_of_keys_alone(tmp_path: Path) -> None:
 async def test_a_long_file_of_keys_is_read_and_a_long_configuration_is_not(tmp_path: Path) -> None:
     public = make_key(tmp_path / "id").with_suffix(".pub").read_text()
     named = tmp_path / "authorized_keys"
-    named.write_text("#" * limits.LINT_CONFIG_BYTES + f"\nrestrict {public}")
+    named.write_text("#" * LINT_CONFIG_BYTES + f"\nrestrict {public}")
     assert "1 key in" in (await look(named)).text
-    named.write_text("#" * limits.LINT_CONFIG_BYTES + "\nPort 22\n")
+    named.write_text("#" * LINT_CONFIG_BYTES + "\nPort 22\n")
     ran = await look(named)
     assert isinstance(ran.error, InvalidInput)
     assert "longer than 1.0 MB" in str(ran.error)
@@ -341,12 +343,12 @@ async def look_at_bastion() -> tuple[dict[str, Any], str]:
 
 
 async def test_key_files_on_a_host_that_are_not_read_are_named(bastion: Bastion) -> None:
-    many = " ".join(f"%h/{number}" for number in range(limits.LINT_HOST_FILES + 1))
+    many = " ".join(f"%h/{number}" for number in range(LINT_HOST_FILES + 1))
     (bastion.folder / "linted").write_text(f"GatewayPorts yes\nAuthorizedKeysFile {many}\n")
     looked, _ = await look_at_bastion()
     assert len(looked["ran"]) == 1
     assert looked["left_out"][:2] == [
-        f"key files on bastion beyond {limits.LINT_HOST_FILES}",
+        f"key files on bastion beyond {LINT_HOST_FILES}",
         "%h/0 on bastion (--user NAME reads those of one account)",
     ]
     (bastion.folder / "linted").write_text("GatewayPorts yes\nAuthorizedKeysFile none\n")

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ferry.cli.output import of_stdout, paint, print_error, visit_style
+from ferry.cli.output import folded, of_stdout, paint, print_error, visit_style
 
 
 class Terminal(io.StringIO):
@@ -67,3 +67,9 @@ def test_an_error_is_broken_into_lines_but_for_a_log_that_is_no_terminal(
 )
 def test_errors_of_files_are_none_of_the_output(error: OSError, *, of_it: bool) -> None:
     assert of_stdout(error) is of_it
+
+
+def test_a_sentence_has_ten_thousand_characters_at_most() -> None:
+    """LINT_TEXT_CHARS. It may list the lines of many files."""
+    shown = folded("line " * 10_000).replace("\n", " ")
+    assert (len(shown), shown[-1]) == (10_000, "…")

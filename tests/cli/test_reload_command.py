@@ -110,6 +110,10 @@ def test_lines_of_keys_that_are_refused_do_not_stop_it_and_are_told(reload: Relo
         reload.keys.write_text(f"{whole}frobnicate ssh-ed25519 AAAA\n")
         ran = reload()
         assert (ran.code, f"refused: {reload.keys}, line 2: " in said(ran)) == (0, True)
+        reload.keys.write_text(whole + "frobnicate ssh-ed25519 AAAA\n" * 25)  # RELOAD_MISTAKES and five more
+        ran = reload()
+        assert (ran.out + ran.err).count(f"refused: {reload.keys}, line ") == 20
+        assert "refused: 5 more, which `ferry check-config` shows" in said(ran)
     finally:
         reload.keys.write_text(whole)
 

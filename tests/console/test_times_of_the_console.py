@@ -20,7 +20,7 @@ from ferry.names import IdentityId
 from hurried_loop import Watch, hurried
 from small_gateway import SmallGateway
 
-FOR_EVER = 300
+FOR_EVER = 30
 
 
 def outcome_of(call: Callable[[], object]) -> list[BaseException]:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferry.errors import InvalidInput
-from ferry.limits import KEY_LINE_BYTES, KEY_LINES
 from ferry.protocol.authorized_keys import (
     ALGORITHMS,
     fingerprint_of,
@@ -31,6 +30,8 @@ ENCODED = base64.b64encode(BLOB).decode()
 OF_ANOTHER_CURVE = base64.b64encode(
     b"".join(len(part).to_bytes(4, "big") + part for part in (b"ecdsa-sha2-nistp384", b"nistp384", bytes(97)))
 ).decode()
+KEY_LINE_BYTES = 16 * 1024
+KEY_LINES = 64
 KEY = f"ssh-ed25519 {ENCODED}"
 RSA_BLOB = b"".join(len(part).to_bytes(4, "big") + part for part in (b"ssh-rsa", b"\1\0\1", b"\0" + b"\xff" * 256))
 RSA = f"ssh-rsa {base64.b64encode(RSA_BLOB).decode()}"

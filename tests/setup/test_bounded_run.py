@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ferry import limits
 from ferry.clock import SystemClock
+from ferry.errors import InvalidInput
 from ferry.setup.bounded_run import Ran, run_bounded
+from ferry.setup.sshd_host import Host
 
 
 def ran(text: str, most: int = 100, seconds: float = 60) -> Ran:
@@ -22,8 +23,7 @@ def test_a_program_that_ends() -> None:
 
 
 def test_a_program_that_is_quiet_for_longer_than_between_two_looks() -> None:
-    pause = 3 * limits.LINT_LOOK_SECONDS
-    assert ran(f"import time; time.sleep({pause}); print('all')") == Ran(0, b"all\n", "")
+    assert ran("import time; time.sleep(0.3); print('all')") == Ran(0, b"all\n", "")
 
 
 def test_a_program_that_prints_without_end() -> None:
@@ -33,7 +33,7 @@ def test_a_program_that_prints_without_end() -> None:
 
 def test_errors_without_end_are_read_and_not_kept() -> None:
     done = ran("import sys; sys.stderr.write('e' * 10_000_000)")
-    assert (done.code, len(done.err)) == (0, limits.LINT_ERROR_BYTES)
+    assert (done.code, len(done.err)) == (0, 64 * 1024)  # LINT_ERROR_BYTES
 
 
 @pytest.mark.parametrize("closing", ["", "os.close(1); os.close(2); "])
@@ -43,9 +43,9 @@ def test_a_program_that_does_not_end(closing: str) -> None:
 
 
 def test_a_child_in_the_background_that_keeps_stderr_is_not_waited_for() -> None:
-    """As `ssh -v` leaves its shared connection behind. The child ends when the test's end of a pipe is closed."""
+    """As `ssh -v` leaves its shared connection behind. LINT_LOOK_SECONDS."""
     text = "import os, signal; print('all', flush=True); os.fork() or (os.close(1), signal.alarm(20), signal.pause())"
-    done = ran(text, seconds=10)
+    done = ran(text, seconds=3)
     assert (done.code, done.out, done.late) == (0, b"all\n", False)
 
 
@@ -70,3 +70,24 @@ def test_a_program_that_has_ended_before_it_is_looked_at(seconds: float, done: R
     """With its time over, nobody knows whether that is all: it does not count as ended."""
     line = ["sh", "-c", "printf all; printf why >&2"]
     assert run_bounded(line, most=100, seconds=seconds, clock=AfterTheEnd()) == done
+
+
+class Leaps(SystemClock):
+    """It stands at the given times, one after the other, and then at the last."""
+
+    def __init__(self, *seconds: float) -> None:
+        self._seconds = list(seconds)
+
+    def monotonic(self) -> float:
+        return self._seconds.pop(0) if len(self._seconds) > 1 else self._seconds[0]
+
+
+def test_a_host_that_does_not_answer_is_given_up_after_two_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LINT_HOST_SECONDS."""
+    (tmp_path / "ssh").write_text("#!/bin/sh\nsleep 1\necho 'Permission denied.' >&2\nexit 255\n")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(InvalidInput, match="bastion did not answer within 2m: try `ssh -v"):
+        Host("bastion", lambda _: None, clock=Leaps(0, 119, 119.9, 120.1)).settings(None)

@@ -14,7 +14,6 @@ from types import SimpleNamespace
 import pytest
 
 from ferry.errors import StartupError
-from ferry.limits import KEY_LINES_REFUSED
 from ferry.names import Fingerprint
 from ferry.policy.keys import ANY_KEY, Certified, KeyLine
 from ferry.protocol.key_paths import AccessPaths
@@ -28,6 +27,7 @@ from made_certificate import made
 from ssh_command import fingerprint
 
 KEY_FILE_BYTES = 4 * 1024 * 1024
+KEY_LINES_REFUSED = 100
 Reports = list[tuple[str, dict[str, object]]]
 
 

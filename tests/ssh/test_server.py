@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from ferry.limiters.origins import THIS_HOST
 from ferry.names import ConnectionId
+from ferry.ssh.client import Client
+from ferry.ssh.server import SshServer
 from inside_gateway import SECONDS, inside_gateway
 from memory_registry import MemoryRegistry
 from raw_session import open_session
 from ssh.forward_stage import NoPorts, closed, one_client
-from turns import until
+from turns import turns, until
 
 
 class Rows:
@@ -35,6 +40,27 @@ class Rows:
 
     async def prune(self, _before: float) -> int:
         return 0
+
+
+async def test_others_have_their_turn_while_many_clients_follow_new_settings() -> None:
+    """SETTINGS_CLIENTS."""
+    done: list[int] = []
+
+    class Many(SshServer):
+        """With 120 clients."""
+
+        def __init__(self) -> None:
+            self.all = [SimpleNamespace(use_settings=partial(done.append, number)) for number in range(120)]
+
+        def __iter__(self) -> Iterator[Client]:
+            return cast(Iterator[Client], iter(self.all))
+
+    following = asyncio.ensure_future(Many().use_settings())
+    seen = []
+    while not following.done():
+        await turns()
+        seen.append(len(done))
+    assert seen == [50, 100, 120]
 
 
 async def test_only_a_logged_in_connection_gets_a_row_and_an_event(key: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -250,6 +250,35 @@ async def test_many_records_are_dropped_quickly(store: Store) -> None:
 
     work = partial(prune, now=timestamp(NOW), before="0", excess=10_000, most=10_000)
     assert await store.run(steps_of(work)) < 100 * 100
+
+
+class Measured:
+    """A store that notes how much work each transaction is."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.steps: list[int] = []
+
+    async def run(self, work: Callable[[Connection], object]) -> object:
+        """As the store's."""
+        found: list[object] = []
+        self.steps.append(await self._store.run(steps_of(lambda connection: found.append(work(connection)))))
+        return found[0]
+
+
+async def test_the_database_does_other_work_while_many_records_are_read_or_dropped(
+    store: Store, clock: StandingClock
+) -> None:
+    """AUDIT_PIECE and AUDIT_PRUNED."""
+    old = [record(number, at=NOW - 50 * DAY) for number in range(11_000)]
+    await store.run(partial(add, records=old, installation="x"))
+    measured = Measured(store)
+    log = AuditLog(cast(Store, measured), clock, no_report)
+    assert not await log.last(Wanted(identity="nobody"), 10)
+    assert 250 < max(measured.steps) < 450
+    measured.steps.clear()
+    assert await log.prune(keep_seconds=DAY, keep=1000) == 11_001
+    assert 2000 < max(measured.steps) < 3500
 
 
 async def test_unwritten_records_wait_and_the_gateway_says_so(
