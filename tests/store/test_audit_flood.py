@@ -16,14 +16,14 @@ from ferry import limits
 from ferry.clock import timestamp
 from ferry.names import Fingerprint, Identity, IdentityId
 from ferry.observe.audit import Auditor
-from ferry.protocol.audit import AuditRecord, Entry, Kind, Link, Outcome, Proof, Wanted, prove
+from ferry.protocol.audit import AuditRecord, Kind, Link, Outcome, Wanted
 from ferry.report import no_report
 from ferry.store.audit import AuditLog
 from ferry.store.audit_pruning import held, runs_in, shares, thin
-from ferry.store.audit_rows import add, all_entries, gaps_of, start_of
-from ferry.store.dialect import Connection
+from ferry.store.audit_rows import add, gaps_of
 from ferry.store.engine import Store
 from hand_clock import StandingClock
+from store.audit_chain import entries, proof
 from store.sql_steps import steps_of
 
 NOW = 1_800_000_000.0
@@ -33,17 +33,6 @@ YEAR = 365 * 86400.0
 
 def record(identity: str = "loud", kind: str = Kind.REACH) -> AuditRecord:
     return AuditRecord(timestamp(NOW), kind, Outcome.OK, identity, rule="/k, line 1")
-
-
-async def entries(store: Store) -> list[Entry]:
-    return await store.run(lambda connection: list(all_entries(connection, piece=1000)))
-
-
-async def proof(store: Store, anchor: Link | None = None) -> Proof:
-    def look(connection: Connection) -> Proof:
-        return prove(all_entries(connection, piece=1000), start_of(connection), anchor, gaps_of(connection))
-
-    return await store.run(look)
 
 
 async def test_a_flooding_key_takes_out_its_own_records_and_not_a_quiet_ones(store: Store) -> None:

@@ -19,17 +19,18 @@ from child_process import Child
 from ferry import limits
 from ferry.clock import timestamp
 from ferry.errors import StartupError
-from ferry.protocol.audit import BEFORE_ALL, AuditRecord, Entry, Kind, Link, Outcome, Proof, Wanted, parse_line, prove
+from ferry.protocol.audit import BEFORE_ALL, AuditRecord, Entry, Kind, Link, Outcome, Wanted, parse_line, prove
 from ferry.registry.contract import StoreUnavailable
 from ferry.report import no_report
 from ferry.store.audit import AuditLog
 from ferry.store.audit_file import AuditFile
 from ferry.store.audit_pruning import prune
-from ferry.store.audit_rows import add, all_entries, entries_after, gaps_of, start_of, wanted_in
+from ferry.store.audit_rows import add, entries_after, wanted_in
 from ferry.store.dialect import Connection
 from ferry.store.engine import Store
 from ferry_command import clean_environment
 from hand_clock import StandingClock
+from store.audit_chain import entries, proof
 from store.sql_steps import steps_of
 from turns import turns, until
 
@@ -56,16 +57,6 @@ def log(store: Store, clock: StandingClock, reports: list[str]) -> Iterator[Audi
     made = AuditLog(store, clock, lambda event, /, **_: reports.append(event))
     yield made
     made.close()
-
-
-async def entries(store: Store) -> list[Entry]:
-    return await store.run(lambda connection: list(all_entries(connection, piece=3)))
-
-
-async def proof(store: Store, anchor: Link | None = None) -> Proof:
-    return await store.run(
-        lambda connection: prove(all_entries(connection, piece=3), start_of(connection), anchor, gaps_of(connection))
-    )
 
 
 def writers() -> int:
