@@ -15,6 +15,7 @@ from child_process import Child
 from ferry_command import ferry
 from gateway_process import Gateway
 from line_service import LineService, ask
+from replaced_file import replace_file
 from ssh_command import StockSsh, environment, fingerprint, make_key, run
 from sshd_program import listening, own_user
 from turns import until
@@ -61,9 +62,7 @@ class Fleet:
     def change(self, text: str) -> None:
         """Write the key file as an editor does, and wait until the gateway has read it."""
         seen = self.gateway.log_lines
-        new = self.file.with_suffix(".new")
-        new.write_text(text)
-        new.replace(self.file)
+        replace_file(self.file, text)
         self.gateway.event('"keys.loaded"', after=seen)
 
     def loaded(self) -> None:

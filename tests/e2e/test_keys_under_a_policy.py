@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 from ferry_command import Ran, ferry
 from gateway_process import Gateway
 from line_service import LineService
+from replaced_file import replace_policy
 from ssh_command import StockSsh, fingerprint, make_key, run
 
 
@@ -60,11 +60,8 @@ class Ruled:
 @pytest.fixture(scope="module")
 def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ruled]:
     made = Ruled(tmp_path_factory.mktemp("ruled"))
-    with ExitStack() as stack:
-        stack.callback(made.gateway.close)
-        made.gateway.start()
+    with made.gateway.serving():
         yield made
-        made.gateway.stop()
 
 
 def test_a_port_that_no_rule_allows_works_once_the_told_rules_are_in_the_file(ruled: Ruled, lines: LineService) -> None:
@@ -77,10 +74,8 @@ def test_a_port_that_no_rule_allows_works_once_the_told_rules_are_in_the_file(ru
     assert reach["why"] == f"no rule lets anybody reach port {port}"
     forward = ("-N", "-v", "-R", f"localhost:{port}:localhost:{lines.port}")
     assert "the operator's policy does not let you publish" in ruled.ssh("web-1").run(*forward).err
-    seen = ruled.gateway.log_lines
-    with ruled.policy.open("a") as file:
-        file.write(f"\n{publish['write']}\n{reach['write']}")
-    ruled.gateway.event('"policy.loaded".*"rules": 4', after=seen)
+    rules = f"{ruled.policy.read_text()}\n{publish['write']}\n{reach['write']}"
+    assert replace_policy(ruled.gateway, ruled.policy, rules)["rules"] == 4
     assert ruled.run("policy", "check").out == f"{ruled.policy}: 4 rules, 1 tag, 0 tests passed\n"
     with ruled.ssh("web-1").start(*forward) as machine:
         machine.error_line("remote forward success")
@@ -119,13 +114,9 @@ def test_a_key_that_is_let_in_by_its_fingerprint_is_compared_with_the_rules(rule
 def test_a_policy_that_is_not_in_force_is_told(ruled: Ruled) -> None:
     before = ruled.policy.read_text()
     try:
-        seen = ruled.gateway.log_lines
-        ruled.policy.write_text(f"{before}[[rule]\n")
-        ruled.gateway.event('"policy.rejected"', after=seen)
+        replace_policy(ruled.gateway, ruled.policy, f"{before}[[rule]\n", "rejected")
         added = ruled.add("db-8", "--listen", "ssh")["policy"]
         assert "policy.toml, line" in added["error"]
         assert [rule["name"] for rule in added["rules"]] == ["fleet"]
     finally:
-        seen = ruled.gateway.log_lines
-        ruled.policy.write_text(f"{before}\n")
-        ruled.gateway.event('"policy.loaded"', after=seen)
+        replace_policy(ruled.gateway, ruled.policy, f"{before}\n")
