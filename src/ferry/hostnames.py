@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
+
+SSH_PORT: Final = 22
+"""The port to which ssh(1) connects where none is written."""
 
 
 def normal(host: str) -> str:
@@ -99,14 +103,14 @@ class Urls:
     @property
     def gateway(self) -> str:
         """The gateway's arguments for `ssh`: `-p 2222 localhost`, `gw.example.com`."""
-        return self.domain.name if self.ssh_port == 22 else f"-p {self.ssh_port} {self.domain}"
+        return self.domain.name if self.ssh_port == SSH_PORT else f"-p {self.ssh_port} {self.domain}"
 
     @property
     def jump(self) -> str:
         """The gateway's argument for `ssh -J`: `localhost:2222`, `gw.example.com`."""
-        return self.domain.name if self.ssh_port == 22 else self.host_port(self.ssh_port)
+        return self.domain.name if self.ssh_port == SSH_PORT else self.host_port(self.ssh_port)
 
     @property
     def known_hosts(self) -> str:
         """The gateway's entry in `known_hosts` (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT): `[localhost]:2222`, `gw.example.com`."""
-        return self.domain.name if self.ssh_port == 22 else f"[{self.domain}]:{self.ssh_port}"
+        return self.domain.name if self.ssh_port == SSH_PORT else f"[{self.domain}]:{self.ssh_port}"

@@ -12,7 +12,7 @@ from ferry.protocol.host_patterns import matches
 def allows(rule: Rule, asker: Asker, wanted: Aim, tags: Mapping[str, Members], how: Naming) -> bool:
     """Whether a rule allows `wanted` to `asker`, which it has to name in the way `how`."""
     own = asker.key_name if _names_ca(rule.who, asker, tags) and asker.name is None else asker.name
-    permits = [each for each in rule.permits.get((wanted.act, wanted.what), ()) if each.names(how)]
+    permits = [each for each in rule.permits_for(wanted) if each.names(how)]
     allowed = any(permit.covers(wanted, own) for permit in permits)
     return allowed and _has(rule.who, asker, tags) and rule.objection(asker) is None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from ferry.hostnames import SSH_PORT
 from ferry.kinds.port import TCP
 from ferry.protocol.host_blocks import GATEWAY, gateway_block, host_blocks
 from ferry.protocol.host_blocks import Machine as MachineBlock
@@ -51,7 +52,7 @@ class Machine(NamedTuple):
         return " ".join(["ssh", "-N", *self._forwards(), *self._where()])
 
     def _where(self) -> list[str]:
-        port = [] if self.ssh_port == 22 else ["-p", str(self.ssh_port)]
+        port = [] if self.ssh_port == SSH_PORT else ["-p", str(self.ssh_port)]
         return [*port, f"{self.user}@{self.gateway}"]
 
     def _forwards(self) -> list[str]:

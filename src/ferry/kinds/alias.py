@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ferry.errors import InvalidInput, Refusal
+from ferry.hostnames import SSH_PORT
 from ferry.names import Address, Kind
 from ferry.protocol.forward_spec import BindRequest
 
@@ -55,7 +56,7 @@ class AliasKind(TunnelKind):
 
     def forward_lines(self, shown: ForwardShown, context: NoticeContext) -> list[str]:
         address, urls = shown.address, context.urls
-        if address.port == 22:
+        if address.port == SSH_PORT:
             way = f"ssh -J {urls.jump} you@{address.name}"
         else:
             way = f"ssh -N -L {address.port}:{address} {urls.gateway}"
@@ -64,7 +65,7 @@ class AliasKind(TunnelKind):
             "  only your own keys reach it, through this gateway:",
             f"  {way}",
         ]
-        if address.port != 22 and context.rules.serves_web:
+        if address.port != SSH_PORT and context.rules.serves_web:
             lines.append(f"  for a web address instead: ssh -R {address.name}:80:... {urls.gateway}")
         return lines
 

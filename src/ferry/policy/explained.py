@@ -11,7 +11,7 @@ from ferry.kinds.port import TCP
 from ferry.kinds.rules import ForwardRules
 from ferry.kinds.unix_socket import SOCKET, folder_of
 from ferry.kinds.web import HTTP
-from ferry.names import Address, CertificateName, Endpoint, Fingerprint, Identity, IdentityId, printable
+from ferry.names import Address, CertificateName, Fingerprint, Identity, IdentityId, printable
 
 from .addresses import form_refusal
 from .aims import Act, Aim, What
@@ -21,9 +21,8 @@ from .keys import ANY_KEY, Caller, KeyLine, log_in, names_open
 from .port_lines import PortLine, kept_for_another
 from .rulebook import Rulebook
 from .rules import Asker, Rule
-from .sshd import UNSET, Forwarding, SshdRules, Who
+from .sshd import ANY_END, UNSET, Forwarding, SshdRules, Who
 
-_ANY_END = Endpoint("", 0)  # of the gateway: which one a client will come to is not known
 _ALL_ON = replace(UNSET, allow_streamlocal_forwarding=Forwarding.ALL)  # no setting of the operator's refuses anything
 _WEB_PORTS = (80, 443)  # of `-R NAME:80:...`, and where the local service speaks TLS
 
@@ -141,7 +140,7 @@ def _by_key(line: KeyLine, asker: Asker, aim: Aim, settings: Settings) -> Refusa
 
 def _by_gateway(settings: Settings, asker: Asker, aim: Aim) -> Refusal | None:
     who = _identity(asker)
-    sshd = settings.sshd.of(Who(settings.user or "", who, asker.address, _ANY_END))
+    sshd = settings.sshd.of(Who(settings.user or "", who, asker.address, ANY_END))
     anything = Allowance(ANY_KEY, sshd)
     refusal = _by_options(anything, who, aim, settings.rules) or form_refusal(aim)
     if refusal is not None or may_be_of_others(aim):

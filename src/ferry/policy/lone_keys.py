@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from ferry.names import Endpoint, Fingerprint, Identity, IdentityId
+from ferry.names import Fingerprint, Identity, IdentityId
 
 from .keys import KeyLine
 from .several_keys import methods_text
-from .sshd import SshdRules, Who
+from .sshd import ANY_END, SshdRules, Who
 
 _SHOWN: Final = 5  # lines in a text
-_ANY_END: Final = Endpoint("", 0)
 
 
 class _Need(NamedTuple):
@@ -65,7 +64,7 @@ class LoneKeys:
         found.setdefault((line.file, need), []).append(line)
 
     def _need_of(self, key: Fingerprint, line: KeyLine) -> _Need:
-        who = Who(line.user or "", Identity(IdentityId(""), line.name, key), "", _ANY_END)
+        who = Who(line.user or "", Identity(IdentityId(""), line.name, key), "", ANY_END)
         needed = self.rules.of(who).keys_needed or 0
         if needed > 1:
             return _Need(needed, "")

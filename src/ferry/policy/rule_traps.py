@@ -29,7 +29,7 @@ def traps_of_rules(book: Rulebook, *, now: float, names: Collection[str] | None)
         if names is not None and (unknown := names_of_nobody(rule.who.names, names)):
             yield f"{head}: {unknown}"
         same_who = earlier.setdefault(rule.who, [])
-        if rule.until is not None and rule.until < now:
+        if rule.until is not None and rule.has_ended(now):
             yield f"{head} allows nothing any more: its until has passed, on {shown_time(rule.until)}: delete it"
             continue
         before = next((each for each in same_who if _covers(each, rule)), None)

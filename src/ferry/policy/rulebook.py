@@ -133,7 +133,7 @@ class Rulebook:
                 permit.of_somebody(aim) and permit.names(naming_of(aim, self.services))
                 for aim in aims
                 if form_refusal(aim) is None
-                for permit in rule.permits.get((aim.act, aim.what), ())
+                for permit in rule.permits_for(aim)
             )
             and rule.objection(anybody) is None
         ]

@@ -7,7 +7,7 @@ refused. A further sort of target (a custom domain) is one more `What`, a furthe
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, NamedTuple
@@ -190,9 +190,17 @@ class Rule:
         """For the log and the operator."""
         return f"{self.file}, line {self.line}: {self.name}"
 
+    def permits_for(self, aim: Aim) -> Sequence[Permit]:
+        """What it allows of the sort of `aim`."""
+        return self.permits.get((aim.act, aim.what), ())
+
+    def has_ended(self, now: float) -> bool:
+        """Whether its `until` has passed. `now` is in seconds since the epoch."""
+        return self.until is not None and now > self.until
+
     def objection(self, asker: Asker) -> str | None:
         """The key of the condition that `asker` does not meet, `from` or `until`; None if all are met."""
-        if self.until is not None and asker.now > self.until:
+        if self.has_ended(asker.now):
             return "until"
         if self.origins is not None and not self.origins.admits(asker.address, asker.host):
             return "from"

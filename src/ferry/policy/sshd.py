@@ -83,6 +83,10 @@ _SETTINGS: Final = tuple(each.name for each in fields(SshdOptions) if each.name 
 UNSET: Final = SshdOptions()
 
 
+ANY_END: Final = Endpoint("", 0)
+"""In place of the gateway's own end, where nobody knows to which one a client will come."""
+
+
 class Who(NamedTuple):
     """A client, as far as `[[sshd.match]]` looks at it."""
 

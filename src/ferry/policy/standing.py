@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ferry import limits
+from ferry.hostnames import SSH_PORT
 from ferry.names import Fingerprint
 
 from .aims import Act, Aim, What, publish_port
 from .rulebook import Rulebook
 from .rules import Asker, Rule
 
-_SSH_PORT: Final = 22
 _SOMEBODY: Final = "ann"
 """In a rule for people whom the operator has to name."""
 
@@ -70,8 +70,8 @@ def standing_of(book: Rulebook, key: Newcomer, now: float) -> Standing:
     """How `key` stands with the rules. `now` is in seconds since the epoch. No `from` is looked at: from where a machine
     comes is not known yet. A look at each rule: it is for people who ask."""
     asker = Asker(key.name, key.fingerprint, False, "", "", now)
-    rules = [rule for rule in book.rules_of(asker) if not _has_ended(rule, now)]
-    published = [_published(book, rules, asker, port) for port in key.publishes]
+    rules = [rule for rule in book.rules_of(asker) if not rule.has_ended(now)]
+    published = [_published(rules, asker, port) for port in key.publishes]
     reached = [_reached(book, key, port, now) for port in key.reached]
     missing = [*_unpublished(book, key, [each.aim for each in published if not each.rules], now)]
     missing += _unreached(book, key, [each.aim for each in reached if not each.rules])
@@ -80,24 +80,15 @@ def standing_of(book: Rulebook, key: Newcomer, now: float) -> Standing:
     return Standing(rules, [each for each in (*published, *reached) if each.rules], missing)
 
 
-def _has_ended(rule: Rule, now: float) -> bool:
-    return rule.until is not None and now > rule.until
-
-
-def _permits(rule: Rule, aim: Aim, own: str | None) -> bool:
-    return any(permit.covers(aim, own) for permit in rule.permits.get((aim.act, aim.what), ()))
-
-
 def _permits_somebody(rule: Rule, aim: Aim) -> bool:
-    return any(permit.of_somebody(aim) for permit in rule.permits.get((aim.act, aim.what), ()))
+    return any(permit.of_somebody(aim) for permit in rule.permits_for(aim))
 
 
-def _published(book: Rulebook, rules: Sequence[Rule], asker: Asker, port: int) -> Allowed:
+def _published(rules: Sequence[Rule], asker: Asker, port: int) -> Allowed:
     """The rule that lets a machine publish a port; one without `from`, if there is one."""
     aim = publish_port(port)
-    found = sorted(
-        (rule for rule in rules if _permits(rule, aim, asker.name)), key=lambda rule: rule.origins is not None
-    )
+    permitting = [rule for rule in rules if any(permit.covers(aim, asker.name) for permit in rule.permits_for(aim))]
+    found = sorted(permitting, key=lambda rule: rule.origins is not None)
     return Allowed(aim, found[:1])
 
 
@@ -105,9 +96,9 @@ def _reached(book: Rulebook, key: Newcomer, port: int, now: float) -> Allowed:
     """The rules that let people reach a port: by its number, else by the name of its machine."""
     aims = [Aim(Act.REACH, What.PORT, "", port)]
     if port in key.ssh and key.name is not None:
-        aims.append(Aim(Act.REACH, What.ALIAS, key.name.lower(), _SSH_PORT))
+        aims.append(Aim(Act.REACH, What.ALIAS, key.name.lower(), SSH_PORT))
     for aim in aims:
-        if found := [rule for rule in book.rules if not _has_ended(rule, now) and _permits_somebody(rule, aim)]:
+        if found := [rule for rule in book.rules if not rule.has_ended(now) and _permits_somebody(rule, aim)]:
             return Allowed(aim, found)
     return Allowed(aims[0], ())
 
@@ -122,7 +113,7 @@ def _unpublished(book: Rulebook, key: Newcomer, aims: Sequence[Aim], now: float)
 def _of_others(book: Rulebook, key: Newcomer, aims: Sequence[Aim], now: float) -> str:
     """The first rule that allows all that is missing to others, and how `key` becomes one of them."""
     for rule in book.rules:
-        if not _has_ended(rule, now) and all(_permits_somebody(rule, aim) for aim in aims):
+        if not rule.has_ended(now) and all(_permits_somebody(rule, aim) for aim in aims):
             to = f"[tags] {rule.who.tags[0]}" if rule.who.tags else "its who"
             return f'{rule.name!r} (line {rule.line}) allows it to {rule.who.shown}: add "{key.who}" to {to}'
     return ""

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from ferry.hostnames import SSH_PORT
 from ferry.names import Address
 
 GATEWAY: Final = "gw"  # the name of the gateway's own block
-_SSH_PORT: Final = 22
 _PLAIN: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")  # `*`, `?` and `!` are patterns there
 
 
@@ -63,7 +63,7 @@ def is_plain(host: str) -> bool:
 
 
 def _is_machine(address: Address, may_be_sshd: Callable[[int], bool]) -> bool:
-    return address.port == _SSH_PORT if address.name else may_be_sshd(address.port)  # a port of the gateway has no name
+    return address.port == SSH_PORT if address.name else may_be_sshd(address.port)  # a port of the gateway has no name
 
 
 def gateway_block(hostname: str, port: int) -> Iterator[str]:

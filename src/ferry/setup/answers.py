@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ferry.hostnames import SSH_PORT
 from ferry.names import Endpoint
 
 SSHD_ELSEWHERE: Final = 2022  # where the printed steps move sshd to
@@ -57,7 +58,7 @@ class Answers:
     @property
     def ssh_command(self) -> str:
         """`ssh`, with the port where it is not the standard one."""
-        return "ssh" if self.ssh_port == 22 else f"ssh -p {self.ssh_port}"
+        return "ssh" if self.ssh_port == SSH_PORT else f"ssh -p {self.ssh_port}"
 
     def written(self) -> dict[str, object]:
         """The settings that differ from the defaults, by dotted key."""

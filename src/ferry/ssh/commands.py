@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from ferry.clock import Clock
 from ferry.errors import InvalidInput, Refusal
-from ferry.hostnames import normal
+from ferry.hostnames import SSH_PORT, normal
 from ferry.kinds import kind_of
 from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
@@ -32,7 +32,6 @@ from .notices import Notices, NoticesInForce, TunnelShown, refusal_line, store_d
 from .refusals import RefusedForward, RefusedForwards
 
 _MACHINES: Final = 256  # permits of a line that are looked at for machines
-_SSH: Final = 22
 REFUSALS_SHOWN: Final = 5  # the latest ones, each once
 
 
@@ -182,7 +181,7 @@ class Commands:
         lines = self._in_force.forwards.port_lines
         for permit in invocation.may.key_line.options.permit_open[:_MACHINES]:
             host, port = permit.host, permit.port
-            if port is None or (host not in LOCAL and (port != _SSH or not is_plain(host))):
+            if port is None or (host not in LOCAL and (port != SSH_PORT or not is_plain(host))):
                 continue
             typed = TypedForward(listens=False, host=host.encode(), port=port, typed=f"-W {permit}")
             if isinstance(await invocation.explain(typed), Refusal):

@@ -24,7 +24,7 @@ from typing import Final, Protocol
 from ferry import limits
 from ferry.clock import Clock
 from ferry.errors import InvalidInput, Refusal
-from ferry.hostnames import Domain, normal
+from ferry.hostnames import SSH_PORT, Domain, normal
 from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
 from ferry.names import Address, parse_label
@@ -32,6 +32,7 @@ from ferry.policy.grants import Grant, SocketGrant
 from ferry.policy.reach import Host, HostAnswer, Wanted, decide_host, decide_tunnel, explain_host, key_refusal
 from ferry.policy.sockets import decide_socket
 from ferry.policy.visits import Target
+from ferry.protocol.forward_spec import LOCAL
 from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
@@ -47,8 +48,7 @@ from .socket_visits import Sockets, SocketVisit
 from .splice import ReachReports, TunnelSplice
 from .wire.channel import TunnelChannel
 
-_SSH_PORT: Final = 22
-_LOOPBACK: Final = frozenset({b"localhost", b"127.0.0.1", b"::1"})
+_LOCAL: Final = frozenset(host.encode() for host in LOCAL)
 
 
 class OwnTunnel(Tunnel, Protocol):
@@ -185,7 +185,7 @@ class DirectChannels:
         """The port of a machine whose key has this name; a refusal if it holds several for ssh."""
         held, called = self._routes.devices.get(name, {}), ALIAS.address(name, wanted.port)
         ports = [wanted.port] if wanted.port in held else []
-        if not ports and wanted.port == _SSH_PORT:
+        if not ports and wanted.port == SSH_PORT:
             ports = sorted(filter(self._in_force.forwards.rules.may_be_sshd, held))
         targets = [replace(self._at(held[port].address), called=called) for port in ports]
         if len(targets) < 2:
@@ -275,4 +275,4 @@ def _is_loop(visitor: DirectVisitor, target: Target) -> bool:
 
 def meant_port(host: bytes, port: int) -> Address | None:
     """The TCP port of the gateway that a target means; None if `host` is not written as a loopback address."""
-    return TCP.address(port) if host.lower() in _LOOPBACK else None
+    return TCP.address(port) if host.lower() in _LOCAL else None
