@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -17,7 +18,7 @@ from ferry.protocol.audit import AuditRecord, Kind, Outcome
 from ferry.report import no_report
 from ferry.store.audit import AuditLog
 from ferry.store.engine import Store
-from ferry_command import Ran, ferry
+from ferry_command import Ran, ferry, ferry_on_terminal
 
 NOW = SystemClock().now()
 HOUR = 3600.0
@@ -260,6 +261,19 @@ LOGIN = HEAD | {"kind": "login", "peer": "192.0.2.7:5", "connection": "c1", "key
 )  # fmt: skip
 def test_a_record_for_people(record: dict[str, object], width: int, lines: list[str]) -> None:
     assert describe(record, width) == lines
+
+
+def test_colours_take_no_columns(stopped: Stopped) -> None:
+    """The lines break where they do without colours, at the width of the longest and below it."""
+    plain = stopped.audit().out
+    longest = max(len(line) for line in plain.splitlines() if not line.startswith("       "))
+    for width in (longest, longest - 1):
+        coloured, without = (
+            ferry_on_terminal("audit", "--state", stopped.state, cwd=stopped.folder, columns=width, extra=extra).out
+            for extra in ({}, {"NO_COLOR": "1"})
+        )
+        assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == without != coloured
+        assert (without == plain) is (width == longest)
 
 
 @pytest.mark.parametrize("width", [40, 100])

@@ -89,3 +89,10 @@ def test_mistakes_in_a_configuration_fit_too(tmp_path: Path) -> None:
     lines = ran.err.splitlines()
     assert max(map(len, lines)) <= PIPE_COLUMNS
     assert all(line.startswith(("ferry: f.toml, line ", "f.toml, line ", "    ")) for line in lines)
+
+
+def test_styles_take_no_columns_and_begin_no_list() -> None:
+    text = "\x1b[1mweb-1\x1b[0m from [2001:db8::1]:22 to port 22080"
+    assert wrapped(text, 40) == ["\x1b[1mweb-1\x1b[0m from [2001:db8::1]:22 to port", "22080"]
+    assert wrapped(text, 29) == ["\x1b[1mweb-1\x1b[0m from [2001:db8::1]:22", "to port 22080"]
+    assert wrapped(text, 20) == ["\x1b[1mweb-1\x1b[0m from", "[2001:db8::1]:22 to", "port 22080"]

@@ -27,7 +27,7 @@ from .client import Gateway
 from .locate import answers, find_data
 from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import paint, print_error, print_json, print_note, quiet_pipe, safe
-from .wrapping import columns, wrapped
+from .wrapping import columns, columns_of, wrapped
 
 if TYPE_CHECKING:
     from ferry.protocol.audit import Entry, Link
@@ -198,7 +198,7 @@ def describe(record: Mapping[str, Any], width: int) -> list[str]:
 
 def _beside(head: str, text: str, width: int) -> list[str]:
     """The head, and the text behind it; below it where there is no room."""
-    if len(head) + 1 + len(text) <= width or not text:
+    if columns_of(head) + 1 + columns_of(text) <= width or not text:
         return [f"{head} {text}".rstrip()]
     return [head.rstrip(), *(" " * _INDENT + line for line in wrapped(text, width - _INDENT))]
 

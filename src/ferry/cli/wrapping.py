@@ -9,8 +9,9 @@ from typing import Final, TextIO
 
 PIPE_COLUMNS: Final = 100
 LEAST_COLUMNS: Final = 40  # a narrower terminal breaks the lines itself
-# A word, or what has spaces in it and is one value all the same: in quotes, in backticks, a list, a table.
-_VALUE: Final = r"""(?:`[^`\n]*`|"[^"\n]*"|(?<!\w)'[^'\n]*'(?!\w)|\[[^\]\n]*\]|\{[^}\n]*\}|\S)+"""
+# A word, or what has spaces in it and is one value all the same: in quotes, in backticks, a list, a table. The bracket of a
+# style begins no list.
+_VALUE: Final = r"""(?:\x1b\[[0-9;]*m|`[^`\n]*`|"[^"\n]*"|(?<!\w)'[^'\n]*'(?!\w)|\[[^\]\n]*\]|\{[^}\n]*\}|\S)+"""
 _WORD: Final = re.compile(rf"{_VALUE}(?: = {_VALUE})*")
 _STYLE: Final = re.compile(r"\x1b\[[0-9;]*m")
 _SPACE: Final = "\0"  # stands for a space at which no line is broken
@@ -34,14 +35,14 @@ def wrapped(text: str, width: int, *, hang: int = 0, whole: Iterable[str] = ()) 
         text = text.replace(value, value.replace(" ", _SPACE))
     lines: list[str] = []
     for paragraph in text.split("\n"):
-        if _length(paragraph) <= width:
+        if columns_of(paragraph) <= width:
             lines.append(paragraph)
             continue
         indent = " " * (len(paragraph) - len(paragraph.lstrip(" ")))
         line = ""
         for word in _WORD.finditer(paragraph):
             longer = f"{line} {word[0]}" if line else indent + word[0]
-            if line and _length(longer) > width:
+            if line and columns_of(longer) > width:
                 lines.append(line)
                 longer = indent + " " * hang + word[0]
             line = longer
@@ -54,6 +55,6 @@ def beside(head: str, indent: int, text: str, width: int, *, whole: Iterable[str
     return head + f"\n{' ' * indent}".join(wrapped(text, width - indent, whole=whole))
 
 
-def _length(text: str) -> int:
+def columns_of(text: str) -> int:
     """Its columns: styles take none."""
     return len(_STYLE.sub("", text))
