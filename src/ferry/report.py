@@ -8,7 +8,8 @@ change and whose `str` is shown; texts from the network are escaped by the obser
     config.reloaded (needs_restart: changed keys that are read at the start alone, or nothing; sha256), config.rejected
         (error)
     handshake.started (peer), handshake.ended (peer, seconds, outcome: ok|failed|timeout|displaced|limit|blocked;
-        the last two never began; why: what the client did wrong, if it did)
+        the last two never began; why: what the client did wrong, if it did; explained: True if keys.refused or
+        keys.denied say why its keys may not log in)
     handshakes.crowded (in_progress, limit, blocked, displaced: since the last such report, a minute apart)
     address.blocked (address, seconds, why), address.unblocked (address)
     connection.opened (connection, identity: a `names.Identity`, peer, client_version, rule: the line of a key file, or

@@ -109,10 +109,40 @@ def test_a_record_for_each_refusal(
     keys.write_text(f'from="192.0.2.1" {keys.read_text()}')
     gateway.event('"keys.loaded"', after=seen)
     assert "Permission denied" in owner.run().err
-    until(lambda: len(records(gateway, "--outcome", "refused")) == 7)
-    denied, ended = records(gateway, "--outcome", "refused")[5:]
+    gateway.event('"handshake.ended".*"failed"', after=seen)
+    assert "Permission denied" in gateway.ssh(tmp_path, stranger).run().err
+    until(lambda: len(records(gateway, "--outcome", "refused")) >= 7)
+    denied, unknown = records(gateway, "--outcome", "refused")[5:]  # one of each log-in
     assert (denied["kind"], denied["key"], denied["rule"]) == ("login", fingerprint(web_1), f"{keys}, line 1: from")
-    assert (ended["kind"], ended["detail"]) == ("login", "offered no acceptable key")
+    assert (unknown["kind"], unknown["key"]) == ("login", fingerprint(stranger))
+
+
+def test_each_key_that_a_log_in_offers_in_vain_has_one_record_with_its_line(
+    gateway: Gateway, web_1: Path, keys: Path, new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    """Two for which `from=` says the same, on two lines, one that is disabled, and one that is in no file. The end of the
+    log-in has none."""
+    twin, disabled, stranger = new_key(), new_key(), new_key()
+    far = 'from="192.0.2.1" '
+    seen = gateway.log_lines
+    keys.write_text(
+        f"{far}{keys.read_text()}{far}{twin.with_suffix('.pub').read_text()}#disabled {disabled.with_suffix('.pub').read_text()}"
+    )
+    gateway.event('"keys.loaded"', after=seen)
+    more = [word for key in (twin, disabled, stranger) for word in ("-i", str(key))]
+    assert "Permission denied" in gateway.ssh(tmp_path, web_1).run(*more).err
+    ended = gateway.event('"handshake.ended"', after=seen)
+    assert (ended["outcome"], ended["explained"]) == ("failed", True)
+    gateway.running.signal(signal.SIGHUP)  # its record is the last one
+    until(lambda: ("config", "ok") in kinds(records(gateway)))
+    found = [record for record in records(gateway) if record["kind"] == "login"]
+    assert {record["key"]: record.get("rule") for record in found} == {
+        fingerprint(web_1): f"{keys}, line 1: from",
+        fingerprint(twin): f"{keys}, line 2: from",
+        fingerprint(disabled): f"{keys}, line 3",
+        fingerprint(stranger): None,
+    }
+    assert len(found) == 4
 
 
 def test_a_record_for_a_takeover(gateway: Gateway, web_1: Path, origin: Origin, tmp_path: Path) -> None:

@@ -53,12 +53,15 @@ RULE = {"rule": "/etc/ferry/keys/web-1.pub, line 1"}
 
 
 def test_a_log_in_with_refused_keys_has_one_record(stage: Stage) -> None:
-    end = {"seconds": 1.0, "outcome": "failed", "why": Offence.KEYS_REFUSED.value}
+    end = {"peer": "192.0.2.7", "seconds": 1.0}
     assert stage.note("keys.refused", peer="192.0.2.7", keys=[KEY]) is not None
-    assert stage.note("handshake.ended", peer="192.0.2.7", **end) is None
-    assert stage.note("handshake.ended", peer="192.0.2.7", **end) is not None  # another, whose keys could not be read
-    assert stage.note("keys.refused", peer="192.0.2.7", keys=[KEY]) is not None
-    assert stage.note("handshake.ended", peer="192.0.2.8", **end) is not None
+    for outcome, why in (
+        ("failed", Offence.KEYS_REFUSED.value), ("timeout", Offence.KEYS_REFUSED.value), ("failed", ""),
+    ):  # fmt: skip
+        assert stage.note("handshake.ended", **end, outcome=outcome, why=why, explained=True) is None
+        assert stage.note("handshake.ended", **end, outcome=outcome, why=why) is not None  # its keys could not be read
+    for outcome, why in (("failed", Offence.GARBAGE.value), ("displaced", Offence.KEYS_REFUSED.value)):
+        assert stage.note("handshake.ended", **end, outcome=outcome, why=why, explained=True) is not None
 
 
 def test_a_log_in_and_its_end(stage: Stage) -> None:

@@ -130,28 +130,18 @@ class Auditor:
         """What strangers have caused past their budget."""
         self._over: Counter[tuple[str, _Payer]] = Counter()
         """What clients have caused past theirs: the number of each sort, by who pays."""
-        self._refused: str | None = None
-        """The address of which the last event has reported refused keys."""
 
     def note(self, event: str, fields: Fields) -> None:
         """Make a record of an event, or count it."""
         connection = str(fields.get("connection", ""))
         if event == "connection.opened":
             self._clients[connection] = _client(fields)
-        if self._ends_refused(event, fields):
-            return
         who = self._clients.get(connection, NOBODY)
         if event == "connection.closed":
             self._clients.pop(connection, None)
         record = _MAKERS[event](Said(fields, who, timestamp(self._clock.now())))
         if record is not None and self._has_room(event, record, who):
             self._add(record)
-
-    def _ends_refused(self, event: str, fields: Fields) -> bool:
-        """Whether it is the end of a log-in whose refused keys were reported in the same turn: they have its record."""
-        before, self._refused = self._refused, str(fields["peer"]) if event == "keys.refused" else None
-        told = before is not None and before == fields.get("peer")
-        return told and event == "handshake.ended" and fields.get("why") == Offence.KEYS_REFUSED.value
 
     def _has_room(self, event: str, record: AuditRecord, who: Who) -> bool:
         """Take a unit of the budget that pays for it. If that is used up, count the event."""
@@ -233,9 +223,10 @@ def _opened(said: Said) -> AuditRecord:
 
 
 def _handshake(said: Said) -> AuditRecord | None:
-    """A log-in that did not succeed."""
+    """A log-in that did not succeed. Its keys, where they were refused, have the record."""
     outcome, why = said.text("outcome"), said.text("why")
-    if outcome == "ok":
+    by_keys = outcome in ("failed", "timeout") and why in ("", Offence.KEYS_REFUSED.value)
+    if outcome == "ok" or (by_keys and said.fields.get("explained")):
         return None
     if outcome == "failed" and not why:
         why = "refused after its key was proven"

@@ -162,8 +162,9 @@ class Admission:
         if attempt.slot.handshake in self._attempts:
             self._gate.progressed(attempt.slot.handshake, progress, self._clock.monotonic())
 
-    def over(self, attempt: Attempt, outcome: str) -> None:
-        """A log-in has ended: `ok`, `failed`, `timeout` or `displaced`. Only the first call counts."""
+    def over(self, attempt: Attempt, outcome: str, *, explained: bool = False) -> None:
+        """A log-in has ended: `ok`, `failed`, `timeout` or `displaced`. Only the first call counts. `explained`: other
+        reports say which keys it has offered in vain, and why these may not log in."""
         slot = attempt.slot
         if self._attempts.pop(slot.handshake, None) is None:
             return
@@ -172,7 +173,9 @@ class Admission:
         if slot.slow:
             self.penalties.leave_lane(slot.host)
         offence = None if outcome == "ok" else attempt.offence()
-        why = {"why": offence.value} if offence else {}
+        why: dict[str, object] = {"why": offence.value} if offence else {}
+        if explained:
+            why["explained"] = True
         self._report("handshake.ended", peer=slot.host, seconds=now - slot.began, outcome=outcome, **why)
         if offence is not None and not self.draining:
             self._blame(slot.host, offence, now)

@@ -251,7 +251,7 @@ class LoginAttempt(asyncssh.SSHServer):
     async def key_proven(self, user: str, key_data: bytes, flags: int | None) -> bool:
         """Look up the identity of the key that has signed. With the last key that is needed, bind the first one's: here, and
         nowhere else. False if the look-up fails, or if one of the keys may not log in any more."""
-        self._proven = True
+        self._proven, self._offered.explained = True, False
         server, login = self._server, self._server.login
         certificate = self._offered.certificate_in(key_data)
         fingerprint = fingerprint_in(key_data, certificate)
@@ -328,7 +328,7 @@ class LoginAttempt(asyncssh.SSHServer):
 
     def _deny(self, fingerprint: Fingerprint, why: Refusal) -> None:
         """Report a key that is in a file and may not log in, and tell the client."""
-        if self._offered.tell(why.public, fingerprint):
+        if self._offered.deny(fingerprint, why.public):
             self._server.report(
                 "keys.denied", peer=self.host, key=fingerprint, code=why.code, detail=why.detail, rule=why.rule
             )
@@ -355,7 +355,8 @@ class LoginAttempt(asyncssh.SSHServer):
         self._stop_timers()
         if not self._proven and (refused := self._offered.take_refused()):
             self._server.report("keys.refused", peer=self.host, **refused)
-        self._admission.over(self, "timeout" if self._timed_out else "failed")
+        explained = self._offered.explained and self._host is not None
+        self._admission.over(self, "timeout" if self._timed_out else "failed", explained=explained)
 
     # --- for asyncssh (`SSHServer`)
 
@@ -454,14 +455,14 @@ class LoginAttempt(asyncssh.SSHServer):
             self._proven = True  # without a key, too, it is no offence of the client
             self.connection.end(*full)
             return
-        version = self.connection.get_extra_info("client_version", "")
+        version = self.connection.get_extra_info("client_version", "").removeprefix("SSH-2.0-")
         who = LoggedIn(
             self.id,
             self._identity,
             self._user,
             self._peer,
             self._origin,
-            printable(version.removeprefix("SSH-2.0-"), 100),
+            printable(version, 100),
             self._began,
             self._key_line,
             self._host or self._peer.host,
@@ -489,9 +490,8 @@ class LoginAttempt(asyncssh.SSHServer):
     def _lane_over(self) -> None:
         """End the log-in: the slow lane is for clients that log in at once."""
         self._timed_out = True
-        self.connection.end(
-            f"your address is blocked, so a log-in may take {limits.LANE_SECONDS:.0f} s; retry-after=10"
-        )
+        most = f"a log-in may take {limits.LANE_SECONDS:.0f} s"
+        self.connection.end(f"your address is blocked, so {most}; retry-after=10")
 
     def _stop_timers(self) -> None:
         for timer in (self._grace, self._lane):

@@ -24,8 +24,8 @@ class OfferedKeys:
     """Those of one log-in."""
 
     __slots__ = (
-        "_certificate", "_certified", "_denied", "_refused_told", "_reported", "_send", "_turned_away", "algorithms", "asked", "refused",
-        "strange",
+        "_certificate", "_certified", "_denied", "_refused_told", "_reported", "_send", "_turned_away", "algorithms", "asked",
+        "explained", "refused", "strange",
     )  # fmt: skip
 
     def __init__(self, send: Callable[[str], None]) -> None:
@@ -43,8 +43,10 @@ class OfferedKeys:
         """These, and those in lines that are refused or disabled."""
         self._certified: set[Fingerprint] = set()
         """The keys in offered certificates. ssh offers each of them by itself, too."""
-        self._reported: set[Fingerprint] = set()
-        """The keys that were reported as ones that may not log in, with the reason."""
+        self._reported: set[tuple[Fingerprint, str]] = set()
+        """The keys that were reported as ones that may not log in, each with the reason."""
+        self.explained = False
+        """A report has said why the last of them that may not log in may not."""
         self.strange: list[Certificate] = []
         """The offered certificates whose CA is in no file."""
         self._denied: set[str] = set()
@@ -104,25 +106,30 @@ class OfferedKeys:
         keys, strange, self.refused, self.strange = self.refused, self.strange, [], []
         if not keys and not strange:
             return {}
+        self.explained = True
         found: dict[str, object] = {"keys": keys or [each.fingerprint for each in strange]}
         if strange:
             found["certificates"] = [_shown(each) for each in strange]
         elif self._certified.issuperset(keys):
             found["certified"] = True
-            if self._reported.issuperset(keys):
+            if {key for key, _ in self._reported}.issuperset(keys):
                 found["denied"] = True
         return found
 
-    def tell(self, why: str, of: Fingerprint | None = None) -> bool:
-        """Tell the client why a key may not log in; False if it has read that already. `of`: the caller reports the key too,
-        if it is so."""
-        if why in self._denied:
-            return False
-        if of is not None:
-            self._reported.add(of)
-        self._denied.add(why)
-        self._send(f"ferry: {why}\r\n")
-        return True
+    def tell(self, why: str) -> None:
+        """Tell the client why a key may not log in, unless it has read that already."""
+        if why not in self._denied:
+            self._denied.add(why)
+            self._send(f"ferry: {why}\r\n")
+
+    def deny(self, fingerprint: Fingerprint, why: str) -> bool:
+        """Tell the client why this key may not log in. The caller reports it too, unless the answer is False: then it has
+        done so before."""
+        self.tell(why)
+        self.explained = True
+        is_new = (fingerprint, why) not in self._reported
+        self._reported.add((fingerprint, why))
+        return is_new
 
     @property
     def may_tell_refused(self) -> bool:
