@@ -111,7 +111,7 @@ def test_filters(stopped: Stopped, arguments: tuple[str, ...], expected: list[in
         (("verify", "--lines", "nothing"), "nothing: cannot be read: No such file"),
         (("verify", "--lines", "state/ferry.db"), "state/ferry.db has no record of an audit log"),
         (("--kind", "other"), "'other' is not one of"),
-        (("--limit", "10001"), "'--limit' / '-n': Input should be less than or equal to 10000"),
+        (("--limit", "10001"), "'--limit' / '-n': Input should be less than or equal to 10000"),  # AUDIT_SHOWN
     ],
 )
 def test_invalid_input(stopped: Stopped, arguments: tuple[str, ...], why: str) -> None:

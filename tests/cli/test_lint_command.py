@@ -309,6 +309,7 @@ def bastion(tmp_path: Path, free_port: int, host_key: Path, monkeypatch: pytest.
 
 
 async def test_a_host_is_asked_over_ssh(bastion: Bastion) -> None:
+    """LINT_CONNECT_SECONDS, LINT_FILE_BYTES."""
     ran = await run(lint, "sshd", "bastion", "--user", "root")
     assert ran.code == 1
     running = [line for line in ran.lines if line.startswith("running ")]

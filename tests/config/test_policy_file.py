@@ -223,7 +223,7 @@ MISTAKES = {
             ', line 1: the rule is for nobody: write who = ["web-1"], or who = ["*"] for everybody with a key',
         ],
     ),
-    "names of rules": (
+    "names of rules": (  # POLICY_NAME_CHARS
         "".join(
             rule_with(f'publish.ports = "*"\nname = {name}') for name in ("3", '""', '"a\\u0007"', f'"{"a" * 65}"')
         ),
@@ -343,7 +343,7 @@ MISTAKES = {
         ],
     ),
     "a rule that is a number": ("rule = 1", [", line 1: write each below a line [[rule]]"]),
-    "shapes": (
+    "shapes": (  # POLICY_COUNT
         "tags = 1\ntest = [1]\n[[rule]]\nwho = []\npublish = 3\nmost = { forwards = -1, names = true }\n"
         '[[rule]]\nwho = { name = "a" }\npublish.ports = "*"\nmost = { forwards = 1.5, names = "4" }\n[rule.reach]\n',
         [
@@ -427,6 +427,7 @@ def test_ranges_of_ports_alone_are_as_many_as_there_are_rules() -> None:
 
 
 def test_a_file_that_cannot_be_read_names_the_fix(tmp_path: Path) -> None:
+    """POLICY_FILE_BYTES, too."""
     for content, why in ((None, "No such file"), (b"\xff", "not UTF-8"), (b"#" * (4 << 20) + b"##", "more than 4 MiB")):
         path = tmp_path / "policy.toml"
         if content is not None:

@@ -66,6 +66,7 @@ def test_a_key_has_a_bounded_number_of_lines_in_one_file_and_other_keys_have_the
 
 
 def test_the_lines_of_one_key_have_a_bounded_size_together() -> None:
+    """KEY_LINES_BYTES."""
     long = f'command="{"x" * (KEY_LINE_BYTES - 200)}" {KEY}'
     keys, bad = parse_file(f"{long}\n" * 3, KNOWN)
     assert (len(keys), [line.number for line in bad]) == (2, [3])

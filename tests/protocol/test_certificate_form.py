@@ -65,10 +65,10 @@ def test_one_that_is_cut_short_is_refused(end: int) -> None:
         (made_blob(kind=3), "cut short or damaged"),
         (made_blob(key_id=b"\xff"), "a key id of the certificate is not UTF-8"),
         (made_blob(principals=(b"a\0b",)), "a principal of the certificate has a NUL byte"),
-        (made_blob(principals=("p",) * 257), "a certificate may have 256 principals"),
-        (made_blob(key_id="i" * 1025), "has more than 1024 bytes"),
+        (made_blob(principals=("p",) * 257), "a certificate may have 256 principals"),  # SSH_CERTIFICATE_PRINCIPALS
+        (made_blob(key_id="i" * 1025), "has more than 1024 bytes"),  # SSH_CERTIFICATE_NAME_BYTES
         (made_blob(critical=text("odd")), "cut short or damaged"),
-        (made_blob(extensions=options(("x", b"x" * 65536))), "64 KiB are allowed"),
+        (made_blob(extensions=options(("x", b"x" * 65536))), "64 KiB are allowed"),  # SSH_CERTIFICATE_BYTES
         (KEY, "no certificate of OpenSSH"),
     ],
 )

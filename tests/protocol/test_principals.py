@@ -25,7 +25,7 @@ def test_lines_comments_and_options() -> None:
         ("cert-authority ops", "cert-authority is for files of keys"),
         ('principals="x" ops', "principals= is for files of keys"),
         ("nonsense ops", "nonsense is no option"),
-        ("x" * 2000, "may have 1024 bytes"),
+        ("x" * 1025, "may have 1024 bytes"),  # SSH_CERTIFICATE_NAME_BYTES
         ("no-pty," * 3000 + "no-pty ops", "16 KiB are allowed"),
     ],
 )

@@ -57,7 +57,7 @@ def test_a_key_that_may_not_log_in_anyway_is_no_mistake() -> None:
             HEADER + b"\1" + text(text(CA) + text(b"") + b"\x39" + text(b"")),
             "a section that this gateway does not know",
         ),
-        (HEADER + (b"\2" + text(b"")) * 10_001, "more than 10,000 sections"),
+        (HEADER + (b"\2" + text(b"")) * 10_001, "more than 10,000 sections"),  # KRL_SECTIONS
         (b"\nSHA256:short", "line 2: the fingerprint is cut short"),
         (b"ssh-ed25519 !!!", "line 1: the key is not base64"),
         (f"ssh-rsa {encoded(KEY)}".encode(), "line 1: the key is cut short, or of another type"),

@@ -14,7 +14,7 @@ from hurried_loop import Watch, hurried
 from turns import timers, turns
 
 ADDRESS = "192.0.2.7"
-PER_NETWORK = 4
+HOST_NAME_LOOKUPS_PER_NETWORK = 4
 
 
 class Resolver:
@@ -70,7 +70,7 @@ async def test_a_slow_look_up_is_given_up_and_others_do_not_queue_behind_it(
     monkeypatch.setattr("ferry.limits.HOST_NAME_SECONDS", 0.01)
     resolver.lets_go.clear()
     names = HostNames()
-    for number in range(PER_NETWORK):
+    for number in range(HOST_NAME_LOOKUPS_PER_NETWORK):
         slow = f"192.0.3.{number}"
         assert [await names.name_of(slow), await names.name_of(slow)] == [slow, slow]
     assert await names.name_of("192.0.3.99") is None
@@ -78,7 +78,7 @@ async def test_a_slow_look_up_is_given_up_and_others_do_not_queue_behind_it(
     asked = asyncio.ensure_future(names.name_of(ADDRESS))
     resolver.lets_go.set()
     assert await asked == "web.example.com"
-    assert resolver.asked == PER_NETWORK + 1
+    assert resolver.asked == HOST_NAME_LOOKUPS_PER_NETWORK + 1
     async with asyncio.timeout(20):
         while await names.name_of("192.0.3.99") is None:  # until one of the others has ended
             await turns()

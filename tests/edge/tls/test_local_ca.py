@@ -88,7 +88,7 @@ def test_the_fields_of_the_cas_certificate(tmp_path: Path) -> None:
     assert key.parent.stat().st_mode & 0o777 == 0o700
     certificate = make(tmp_path).certificate
     assert certificate.not_valid_before_utc.timestamp() < SystemClock().now() - DAY + 60
-    assert 3640 < (certificate.not_valid_after_utc - datetime.now(UTC)).days <= 3650
+    assert 3640 < (certificate.not_valid_after_utc - datetime.now(UTC)).days <= 3650  # LOCAL_CA_DAYS
 
 
 @pytest.mark.parametrize(
