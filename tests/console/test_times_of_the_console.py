@@ -35,7 +35,7 @@ def outcome_of(call: Callable[[], object]) -> list[BaseException]:
 
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
-    thread.join(5)
+    thread.join(3)
     assert not thread.is_alive()
     return raised
 

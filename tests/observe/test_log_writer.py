@@ -163,7 +163,7 @@ def test_as_shipped_a_stalled_pipe_holds_up_the_end_for_two_seconds(pipe: tuple[
         closing.start()
         closing.join(1.5)
         assert closing.is_alive()
-        closing.join(5)
+        closing.join(3)
         assert not closing.is_alive()
 
 

@@ -18,6 +18,7 @@ from ferry.observe.observer import LevelName, LogFormat, Observation, observing
 from ferry.observe.texts import quoted
 from ferry.report import Report
 from ferry.visits import Visit
+from hurried_loop import hurried
 from turns import turns
 
 VISITS_GATHERED = 256
@@ -120,11 +121,13 @@ async def test_endless_visits_gather_up_to_a_bound(tmp_path: Path) -> None:
         assert reading.done()
 
 
+@hurried
 async def test_a_follower_sees_a_visit_soon_though_nothing_follows_it(tmp_path: Path) -> None:
+    """VISITS_GATHER_SECONDS."""
     with watched(tmp_path) as w, w.observation.events.subscribe() as follower:
         for _ in range(2):  # the second one gathers anew
             w.report("visit", visit=VISIT)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(1):
                 assert (await anext(aiter(follower))).name == "visit"
 
 
