@@ -534,14 +534,14 @@ async def test_a_reset_of_the_host_is_no_end_in_order(when: str) -> None:
 
 
 class Watched:
-    """A transport that notes how often its socket was asked for."""
+    """A transport that notes what is asked of it, and how often for its socket."""
 
     def __init__(self) -> None:
         self.looks = 0
+        self.asked: list[str] = []
 
     def __getattr__(self, name: str) -> Any:
-        assert name in ("set_write_buffer_limits", "pause_reading", "resume_reading", "abort")
-        return lambda *_: None
+        return lambda *_: self.asked.append(name)
 
     def is_closing(self) -> bool:
         return False
@@ -566,6 +566,18 @@ async def test_a_host_is_checked_for_a_reset_while_nothing_reads_from_it() -> No
     stream.connection_lost(None)
     await timers(2.5)
     assert transport.looks == 4
+
+
+@hurried
+async def test_a_stream_that_has_closed_is_not_cut_later() -> None:
+    """OUTBOUND_CLOSE_SECONDS are for a host that does not take the last bytes."""
+    told, transport = Told(), Watched()
+    stream = HostStream[HostGrant](told.join, gone=lambda: None).to(grant_host(Endpoint("192.0.2.1", 80)))
+    stream.connection_made(cast(Any, transport))
+    stream.close()
+    stream.connection_lost(None)
+    await timers(31)
+    assert transport.asked[-1] == "close"
 
 
 async def test_an_abort_is_a_reset_and_a_close_is_none() -> None:

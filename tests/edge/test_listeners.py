@@ -185,6 +185,7 @@ def test_endpoints_of_socket_names() -> None:
     assert endpoint_of(("::ffff:192.0.2.7", 5, 0, 0)) == Endpoint("192.0.2.7", 5)
     assert endpoint_of(("::1", 5, 0, 0)) == Endpoint("::1", 5)
     assert endpoint_of(None) == Endpoint("0.0.0.0", 0)
+    assert endpoint_of("") == endpoint_of(b"") == Endpoint("127.0.0.1", 0)  # a visitor of a Unix socket
 
 
 async def test_several_are_accepted_at_once_and_none_after_the_close() -> None:

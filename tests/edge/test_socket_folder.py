@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ferry.edge.socket_folder import BoundSocket, InTheWay, bind, check
+from ferry.edge.socket_folder import BoundSocket, InTheWay, bind, check, connect
 from other_user import give_to_nobody, needs_root
 
 
@@ -116,6 +116,29 @@ def test_a_folder_that_is_a_link_is_not_followed(root: Path, tmp_path: Path) -> 
         with pytest.raises(NotADirectoryError):
             bind(str(where), folder, "x.sock", unlink=True)
     assert [*elsewhere.iterdir(), *(each for each in root.iterdir() if each.name != "web-1")] == []
+
+
+@pytest.mark.parametrize("stands", ["a file", "a folder", "a link to a socket"])
+def test_nothing_but_a_socket_is_connected_to(root: Path, bound: BoundSocket, stands: str) -> None:
+    path = root / "web-1" / "y"
+    match stands:
+        case "a file":
+            path.write_text("kept")
+        case "a folder":
+            path.mkdir()
+        case _:
+            path.symlink_to(root / "web-1" / bound.name)
+    with pytest.raises(OSError, match="Socket operation on non-socket"):
+        connect(str(root), "web-1", "y")
+    connect(str(root), "web-1", bound.name).close()
+
+
+@needs_root
+def test_a_folder_of_another_user_has_no_sockets(root: Path) -> None:
+    (root / "web-1").mkdir(mode=0o700)
+    give_to_nobody(root / "web-1")
+    with pytest.raises(PermissionError, match="it belongs to another user"):
+        bind(str(root), "web-1", "x.sock", unlink=True)
 
 
 def test_a_folder_in_which_others_may_write_has_no_sockets(root: Path) -> None:
