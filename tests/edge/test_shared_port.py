@@ -7,7 +7,7 @@ import resource
 import socket
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -100,13 +100,19 @@ class Port:
     async def settled(self) -> None:
         await until(lambda: not len(self.shared))
 
+    def close(self) -> None:
+        """On its loop: uvloop waits without end for a socket that it still watches."""
+        if self._shared is not None:
+            self._shared.close()
+        for sock in self.sockets:
+            sock.close()
+
 
 @pytest.fixture
-def port(tmp_path: Path) -> Iterator[Port]:
+async def port(tmp_path: Path) -> AsyncIterator[Port]:
     made = Port(tmp_path)
     yield made
-    for sock in made.sockets:
-        sock.close()
+    made.close()
 
 
 async def test_tls_with_the_requested_name(port: Port) -> None:

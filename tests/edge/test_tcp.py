@@ -36,6 +36,7 @@ from resets import reset, reset_at_close
 from turns import until
 
 VISITORS_PER_TUNNEL = 900
+SECONDS = 15  # for one test
 
 Service = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 BOTH_LOOPS = True
@@ -129,7 +130,8 @@ async def world(
     )
     made.listener = first = await listening(edge, tunnel, public=public)
     try:
-        yield made
+        async with asyncio.timeout(SECONDS):
+            yield made
     finally:
         for listener in (first, *made.others):
             listener.close(cut=True)

@@ -83,7 +83,7 @@ async def test_the_more_visitors_a_tunnel_has_the_less_waits_for_each(
 @hurried
 async def test_a_visitor_that_reads_at_once_goes_on_within_milliseconds() -> None:
     """UNSENT_LOOK_SECONDS."""
-    async with stage() as one, asyncio.timeout(60):
+    async with stage() as one, asyncio.timeout(20):
         one.unsent.look(32)
         watch = Watch()
         await one.read(SIZE)
@@ -96,7 +96,7 @@ async def test_a_visitor_that_reads_at_once_goes_on_within_milliseconds() -> Non
 @hurried
 async def test_a_visitor_that_reads_late_goes_on_within_half_a_second() -> None:
     """UNSENT_LOOK_MOST_SECONDS."""
-    async with stage() as one, asyncio.timeout(300):
+    async with stage() as one, asyncio.timeout(60 + 20):
         one.unsent.look(32)
         await asyncio.sleep(60)
         assert one.told == ["pause_writes"]
