@@ -77,16 +77,6 @@ async def test_a_slow_follower_loses_the_oldest_and_is_told_how_many() -> None:
     assert ring.dropped == 3
 
 
-def test_as_shipped_the_number_of_kept_events_and_of_those_that_wait_for_a_follower() -> None:
-    """EVENT_RING and EVENT_QUEUE."""
-    ring = EventRing()
-    with ring.subscribe():
-        for number in range(1001):
-            add(ring, "tunnel.opened", number=number)
-            assert ring.dropped == (number == 1000)
-    assert (len(ring.last()), ring.last()[0].seq) == (1000, 2)
-
-
 async def test_followers_are_bounded_and_a_place_becomes_free_again() -> None:
     ring = EventRing(subscribers=1)
     with ring.subscribe(), pytest.raises(TooManySubscribers, match="1 readers follow"), ring.subscribe():

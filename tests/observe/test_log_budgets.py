@@ -152,23 +152,6 @@ def test_one_attacker_hides_no_lines_of_others_and_no_rare_ones(tmp_path: Path) 
         assert len(a.lines("store.failed")) == 1
 
 
-def test_the_source_that_was_quiet_longest_is_forgotten_for_the_1025th(tmp_path: Path) -> None:
-    """LOG_SOURCES. It begins anew, within the bound for all."""
-    with attacked(tmp_path) as a:
-
-        def refuse(host: str, times: int = 1) -> None:
-            for _ in range(times):
-                a.report("edge.refused", edge="http", status=503, peer=f"{host}:1", reason="too many")
-
-        refuse("192.0.2.1", 200)  # of which a hundred have a line
-        for number in range(1024):
-            if number in (900, 1023):
-                a.clock.seconds += 4
-            refuse(f"198.51.{number // 256}.{number % 256}")
-        refuse("192.0.2.1", 200)
-        assert [line["peer"] for line in a.lines("edge.refused")].count("192.0.2.1:1") == 200
-
-
 def test_an_exempt_address_is_not_counted(tmp_path: Path) -> None:
     """A reverse proxy connects for many people: the bound of all holds. LOG_SOURCES_TOGETHER."""
     with attacked(tmp_path) as a:

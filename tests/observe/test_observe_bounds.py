@@ -37,6 +37,7 @@ def event(**fields: object) -> Event:
 
 
 def test_events_that_are_kept() -> None:
+    """EVENT_RING."""
     ring = EventRing()
     for _ in range(MANY):
         ring.add(0.0, logging.INFO, "tunnel.opened", {})
@@ -46,6 +47,7 @@ def test_events_that_are_kept() -> None:
 
 
 async def test_events_that_wait_for_a_slow_follower() -> None:
+    """EVENT_QUEUE."""
     ring = EventRing()
     with ring.subscribe() as slow:
         for _ in range(MANY):
@@ -127,6 +129,7 @@ def growth() -> Iterator[Growth]:
 
 
 def test_sources_that_are_remembered() -> None:
+    """LOG_SOURCES."""
     counter = Metrics(version="0", started=0).log_omitted
     log = BudgetedLog(
         lambda _: None, clock=SystemClock(), omitted=counter, rates=LogRates(per_source=10**6), counted=str
