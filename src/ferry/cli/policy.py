@@ -239,6 +239,7 @@ class _Asking:
     ) -> None:
         from ferry.config.sshd_rules import sshd_rules_of
         from ferry.gateway.wiring import rules_of
+        from ferry.policy.entering import Accounts
         from ferry.policy.explained import Settings
 
         self._book = book if book is None or address else book.from_anywhere()
@@ -257,6 +258,9 @@ class _Asking:
             self._access.ports,
             user,
             partial(self._access.revocation_of, certificate=None),
+            self._keys,
+            Accounts.of_lines(self._keys),
+            bool(self._access.authorities.cas),
         )
         self._asks_user = user is None and any(match.user for match in config.sshd.match)
         """A login name would be looked at, and none is given."""

@@ -26,6 +26,8 @@ _FORWARDING: Final[Mapping[str, Forwarding]] = MappingProxyType(
         "no": Forwarding.NONE,
     }
 )
+_RULES: Final[Mapping[str, str]] = MappingProxyType({"authentication_methods": "keys_needed"})
+"""Settings that `SshdOptions` calls by another name."""
 
 
 def sshd_rules_of(config: Config, book: Rulebook | None) -> SshdRules:
@@ -65,7 +67,7 @@ def _sshd_options(config: Config, keywords: Keywords, table: str) -> SshdOptions
         if (algorithms := keywords.pubkey_accepted_algorithms)
         else None,
         places={
-            name: config.written.places.get(key := f"{table}.{name}", counted(key))
+            _RULES.get(name, name): config.written.places.get(key := f"{table}.{name}", counted(key))
             for name in keywords.model_fields_set
         },
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from operator import attrgetter
 from typing import Final
@@ -81,8 +81,15 @@ class Reloader:
             policy=worker.view.policy(),
             mistakes=[*mistakes[: limits.RELOAD_MISTAKES]],
             more_mistakes=max(0, len(mistakes) - limits.RELOAD_MISTAKES),
-            notes=[remark.text for remark in surprises(config)],
+            notes=[*(remark.text for remark in surprises(config)), *await asyncio.to_thread(_locked_out, worker)],
         )
+
+
+def _locked_out(worker: Worker) -> Sequence[str]:
+    """What to tell of keys that let nobody in."""
+    texts = worker.settings.login.access.locked_out(worker.settings.sshd).texts
+    more = len(texts) - limits.RELOAD_MISTAKES
+    return texts if more <= 0 else [*texts[: limits.RELOAD_MISTAKES], f"{more:,} more such notes: ferry check-config"]
 
 
 async def _swap(config: Config, worker: Worker) -> None:

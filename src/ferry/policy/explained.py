@@ -16,12 +16,13 @@ from ferry.names import Address, CertificateName, Fingerprint, Identity, Identit
 from .addresses import form_refusal
 from .aims import Act, Aim, What
 from .allowance import Allowance
+from .entering import Accounts, alone_refusal, certificates_refusal, key_refusal, no_key_refusal
 from .forwards import listen_grant
-from .keys import ANY_KEY, Caller, KeyLine, log_in, names_open
+from .keys import ANY_KEY, Caller, KeyLine, line_refusal, log_in, names_open
 from .port_lines import PortLine, kept_for_another
 from .rulebook import Rulebook
 from .rules import Asker, Rule
-from .sshd import ANY_END, UNSET, Forwarding, SshdRules, Who
+from .sshd import ANY_END, UNSET, Forwarding, SshdOptions, SshdRules, Who
 
 _ALL_ON = replace(UNSET, allow_streamlocal_forwarding=Forwarding.ALL)  # no setting of the operator's refuses anything
 _WEB_PORTS = (80, 443)  # of `-R NAME:80:...`, and where the local service speaks TLS
@@ -69,6 +70,17 @@ class Settings:
     """The login name; None: it is not looked at, and no `[[sshd.match]]` for a login name counts."""
     revocation_of: Callable[[Fingerprint], Refusal | None] = lambda _: None
     """The refusal of a key that is on the list of revoked ones."""
+    keys: Mapping[Fingerprint, Sequence[KeyLine]] = field(default_factory=dict)
+    """The lines of all keys, in their order."""
+    accounts: Accounts = field(default_factory=Accounts)
+    """The same, by what a log-in with several keys goes by."""
+    has_cas: bool = False
+    """There are CAs: who has a certificate of one is not known."""
+
+    def sshd_of(self, asker: Asker, line: KeyLine | None) -> SshdOptions:
+        """The operator's settings with sshd's names that count for somebody with the key of a line."""
+        user = self.user if self.user is not None else line.user if line is not None else None
+        return self.sshd.of(Who(user or "", _identity(asker), asker.address, ANY_END))
 
 
 def verdict(
@@ -83,12 +95,48 @@ def verdict(
 def _verdict(settings: Settings, asker: Asker, aim: Aim, line: KeyLine | None, by_key: Refusal | None) -> Verdict:
     is_own = False
     if line is not None:
-        by_key = _by_key(line, asker, aim, settings)
-        if by_key is None and settings.book is None and may_be_of_others(aim) and not names_open(line, *_sent(aim)):
-            by_key = _of_another(settings, asker, aim, line)
-            is_own = by_key is None
+        by_key, is_own = _by_line(settings, asker, aim, line)
     by_policy = None if settings.book is None else settings.book.decide_asked(asker, aim)
-    return Verdict(asker, aim, by_policy, line, by_key, _by_gateway(settings, asker, aim), is_own)
+    options = settings.sshd_of(asker, line)
+    by_gateway = _by_log_in(settings, options, asker, aim, line) or _by_gateway(settings, options, asker, aim)
+    return Verdict(asker, aim, by_policy, line, by_key, by_gateway, is_own)
+
+
+def _by_line(settings: Settings, asker: Asker, aim: Aim, line: KeyLine) -> tuple[Refusal | None, bool]:
+    """The refusal by a line, and whether it allows the aim because that is the asker's own."""
+    refusal = _by_key(line, asker, aim, settings)
+    if refusal is None and settings.book is None and may_be_of_others(aim) and not names_open(line, *_sent(aim)):
+        refusal = _of_another(settings, asker, aim, line)
+        return refusal, refusal is None
+    return refusal, False
+
+
+def _by_log_in(
+    settings: Settings, options: SshdOptions, asker: Asker, aim: Aim, line: KeyLine | None
+) -> Refusal | None:
+    """The refusal of the log-in itself by the operator's settings."""
+    needed = options.keys_needed or 0
+    if asker.anonymous:
+        return no_key_refusal(options) if needed else None
+    if line is None:
+        return None
+    strange = certificates_refusal(options) if asker.holder is not None else key_refusal(options, line.algorithm)
+    if strange is not None or needed <= 1 or asker.holder is not None or (line.user is not None and settings.has_cas):
+        return strange
+    able = [
+        key
+        for key, lines in settings.accounts.of(line).items()
+        if key != asker.fingerprint and any(_may_beside(settings, options, asker, aim, key, each) for each in lines)
+    ]
+    return alone_refusal(options, line, settings.accounts, able)
+
+
+def _may_beside(
+    settings: Settings, options: SshdOptions, asker: Asker, aim: Aim, key: Fingerprint, line: KeyLine
+) -> bool:
+    """Whether another key may sign beside that of the asker, and its line allows the aim too."""
+    other = asker._replace(fingerprint=key)
+    return key_refusal(options, line.algorithm) is None and _by_line(settings, other, aim, line)[0] is None
 
 
 def _of_another(settings: Settings, asker: Asker, aim: Aim, line: KeyLine) -> Refusal | None:
@@ -125,7 +173,15 @@ def _by_key(line: KeyLine, asker: Asker, aim: Aim, settings: Settings) -> Refusa
     if not asker.address:  # then `from=` is not asked
         line = replace(line, options=replace(line.options, origins=None))
     user = settings.user if settings.user is not None else line.user or ""
-    let_in = log_in([line], Caller(user, asker.address, asker.host, asker.now))
+    caller = Caller(user, asker.address, asker.host, asker.now)
+    if (first := _line_before(settings, asker, line, caller)) is not None:
+        return Refusal(
+            "another line of your key decides",
+            code="key_line_before",
+            detail=f"{first.place} has the same key and lets it in, and the first line that does so decides",
+            rule=line.place,
+        )
+    let_in = log_in([line], caller)
     if let_in is None:
         return Refusal(
             "your key may not log in by this name",
@@ -138,10 +194,20 @@ def _by_key(line: KeyLine, asker: Asker, aim: Aim, settings: Settings) -> Refusa
     return _by_options(Allowance(line, _ALL_ON), _identity(asker), aim, settings.rules)
 
 
-def _by_gateway(settings: Settings, asker: Asker, aim: Aim) -> Refusal | None:
+def _line_before(settings: Settings, asker: Asker, line: KeyLine, caller: Caller) -> KeyLine | None:
+    """The line of the same key that decides in place of `line` at each log-in for which that counts; None if there is none."""
+    for each in settings.keys.get(asker.fingerprint, ()) if asker.fingerprint is not None else ():
+        if each.file == line.file and each.number == line.number:
+            return None
+        anywhere = each.options.origins is None or bool(asker.address)
+        if each.user in (None, line.user, settings.user) and anywhere and line_refusal(each, caller) is None:
+            return each
+    return None
+
+
+def _by_gateway(settings: Settings, options: SshdOptions, asker: Asker, aim: Aim) -> Refusal | None:
     who = _identity(asker)
-    sshd = settings.sshd.of(Who(settings.user or "", who, asker.address, ANY_END))
-    anything = Allowance(ANY_KEY, sshd)
+    anything = Allowance(ANY_KEY, options)
     refusal = _by_options(anything, who, aim, settings.rules) or form_refusal(aim)
     if refusal is not None or may_be_of_others(aim):
         return refusal

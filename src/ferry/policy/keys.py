@@ -45,6 +45,8 @@ class KeyLine:
     """What has made it, if the client has logged in with a certificate: its options are those of both together."""
     beside: tuple[OtherKey, ...] = ()
     """The other keys of a log-in that needs several: what a client may do, each of their lines has to allow."""
+    algorithm: str = field(default="", compare=False)
+    """Of the key, as its line names it; empty: there is no line with a key."""
 
     @property
     def place(self) -> str:

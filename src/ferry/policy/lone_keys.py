@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from ferry.names import Fingerprint, Identity, IdentityId
 
 from .keys import KeyLine
-from .several_keys import methods_text
+from .several_keys import account_of, methods_text
 from .sshd import ANY_END, SshdRules, Who
 
 _SHOWN: Final = 5  # lines in a text
@@ -42,10 +42,10 @@ class LoneKeys:
         accounts: dict[object, set[Fingerprint]] = {}
         for key, of_key in lines.items():
             for line in of_key:
-                accounts.setdefault(_account(line), set()).add(key)
+                accounts.setdefault(account_of(line), set()).add(key)
         for key, of_key in lines.items():
             for line in of_key:
-                self._sort(key, line, len(accounts[_account(line)]))
+                self._sort(key, line, len(accounts[account_of(line)]))
         yield from (_of_nobody(file, need, found) for (file, need), found in self._nameless.items())
         yield from (_without_another(file, need, found) for (file, need), found in self._single.items())
 
@@ -55,7 +55,7 @@ class LoneKeys:
         if need.keys <= 1 or (line.user is not None and self.has_cas):
             self.anybody = True
             return
-        nameless = _account(line) is None
+        nameless = account_of(line) is None
         if not nameless and keys >= need.keys:
             self.anybody = True
             return
@@ -74,23 +74,16 @@ class LoneKeys:
         return _Need(needed, "")
 
 
-def _account(line: KeyLine) -> tuple[str, str] | None:
-    """The account of which the keys have to be; None: the line is of nobody."""
-    if line.name is not None:
-        return "name", line.name
-    return None if line.user is None else ("user", line.user)
-
-
 def _of_nobody(file: str, need: _Need, lines: Sequence[KeyLine]) -> str:
     these, they = ("this key lets", "it has") if len(lines) == 1 else ("these keys let", "they have")
     return (
-        f"{file}, {_numbers(lines)}: {need.where}{these} nobody in: {methods_text(need.keys)} asks for {need.keys} keys of "
+        f"{file}, {numbers_of(lines)}: {need.where}{these} nobody in: {methods_text(need.keys)} asks for {need.keys} keys of "
         f"one name, and {they} none: write the same name= behind each key of a person: `ssh-ed25519 AAAA... name=ann`"
     )
 
 
 def _without_another(file: str, need: _Need, lines: Sequence[KeyLine]) -> str:
-    head = f"{file}, {_numbers(lines)}: {need.where}"
+    head = f"{file}, {numbers_of(lines)}: {need.where}"
     asks = f"{methods_text(need.keys)} asks for {need.keys} different keys"
     if (name := lines[0].name) is None:
         return f"{head}nobody logs in as {lines[0].user}: {asks}, and this file has fewer: add a line with another key"
@@ -102,7 +95,8 @@ def _without_another(file: str, need: _Need, lines: Sequence[KeyLine]) -> str:
     )
 
 
-def _numbers(lines: Sequence[KeyLine]) -> str:
+def numbers_of(lines: Sequence[KeyLine]) -> str:
+    """Where lines of one file stand, for people."""
     numbers = sorted({line.number for line in lines})
     shown = ", ".join(map(str, numbers[:_SHOWN]))
     more = f" and {len(numbers) - _SHOWN:,} more" if len(numbers) > _SHOWN else ""

@@ -94,6 +94,13 @@ def together(proven: Sequence[Proven]) -> KeyLine:
     return replace(first.line, beside=tuple(OtherKey(each.fingerprint, each.line) for each in others))
 
 
+def account_of(line: KeyLine) -> tuple[str, str] | None:
+    """The account of which the key of a line is, whoever logs in with it; None: it is of none."""
+    if line.name is not None:
+        return "name", line.name
+    return None if line.user is None else ("user", line.user)
+
+
 def _accounts(key: Proven) -> frozenset[tuple[str, ...]]:
     """The accounts that a key is of."""
     line, found = key.line, list[tuple[str, ...]]()

@@ -288,6 +288,7 @@ def algorithm_refusal(options: SshdOptions, algorithms: Iterable[str]) -> Refusa
         f"your key signs with {printable(other, 60)}, which the operator does not accept here (PubkeyAcceptedAlgorithms)"
         + (f": use one of {instead}" if instead else ""),
         code="sshd_algorithm",
+        detail=f"PubkeyAcceptedAlgorithms does not take {printable(other, 60)}",
         rule=options.rule("pubkey_accepted_algorithms"),
     )
 

@@ -12,7 +12,14 @@ from .authorized_keys import KEY_FIELDS
 from .sshd_config import in_patterns
 
 _OF_RSA: Final = ("rsa-sha2-256", "rsa-sha2-512")  # RFC 8332 §3; other types of keys have one, of the same name
-SIGNATURES: Final = tuple(name for key in KEY_FIELDS for name in (_OF_RSA if key == "ssh-rsa" else (key,)))
+
+
+def signatures_of(key: str) -> tuple[str, ...]:
+    """The algorithms with which a key of this type can sign."""
+    return _OF_RSA if key == "ssh-rsa" else (key,)
+
+
+SIGNATURES: Final = tuple(name for key in KEY_FIELDS for name in signatures_of(key))
 """Those that Ferry takes."""
 _OF_CERTIFICATE: Final = "-cert-v01@openssh.com"
 

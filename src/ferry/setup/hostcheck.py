@@ -21,7 +21,6 @@ from ferry.errors import FerryError
 from ferry.names import Endpoint, Fingerprint
 from ferry.policy.key_traps import traps_of
 from ferry.policy.keys import KeyLine
-from ferry.policy.lone_keys import LoneKeys
 from ferry.policy.port_lines import PortLine
 from ferry.policy.rule_traps import names_of_nobody, traps_of_rules
 from ferry.protocol.authorized_keys import name_of_file
@@ -85,7 +84,7 @@ def check_host(config: Config, *, running: Running) -> list[Finding]:
         *_check_state(config.state),
         *_check_audit(config.audit.file),
         *_check_keys(config),
-        *_check_several_keys(config),
+        *_check_locked_out(config),
         *_check_policy(config),
         *_check_matches(config),
         *_check_host_certificates(config.state),
@@ -212,7 +211,7 @@ def _check_keys(config: Config) -> Iterator[Finding]:
                 is_public=lambda port: any(port in ports for ports in public),
             ):
                 yield Finding(Severity.NOTE, "keys", f"{line.place}: {trap}")
-        nameless = () if _keys_needed(config.sshd) > 1 else _without_names(found)  # `_check_several_keys` tells it
+        nameless = () if _keys_needed(config.sshd) > 1 else _without_names(found)  # `_check_locked_out` tells it
         noted = (*nameless, *_ports_on_two_lines(found.ports), *_ports_outside(config, found.ports))
         yield from (Finding(Severity.NOTE, "keys", text) for text in noted)
         if not found.rejected and not found.unclear:
@@ -223,18 +222,17 @@ def _check_keys(config: Config) -> Iterator[Finding]:
         yield Finding(Severity.FIX, "keys", text)
 
 
-def _check_several_keys(config: Config) -> Iterator[Finding]:
-    """Where a log-in needs several keys, all have to be of one name."""
-    if max(_keys_needed(each) for each in (config.sshd, *config.sshd.match)) <= 1:
+def _check_locked_out(config: Config) -> Iterator[Finding]:
+    """Keys that let nobody in by `[sshd]`."""
+    if config.access.mode == "anyone":
         return
     try:
         book = load_policy(config, SystemClock().now())
         found = read_access(config.access_paths)
     except FerryError:
         return  # `_check_keys` and `_check_policy` tell it
-    lone = LoneKeys(sshd_rules_of(config, book), bool(found.authorities.cas))
-    texts = list(lone.texts(found.lines))
-    severity = Severity.NOTE if lone.anybody or lone.has_cas else Severity.FIX
+    texts, everybody = found.locked_out(sshd_rules_of(config, book))
+    severity = Severity.FIX if everybody else Severity.NOTE
     yield from (Finding(severity, "keys", text) for text in texts[:_TRAPS_SHOWN])
 
 

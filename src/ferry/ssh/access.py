@@ -12,8 +12,10 @@ from ferry.names import Fingerprint, Identity
 from ferry.policy import certificates
 from ferry.policy.allowance import Allowance
 from ferry.policy.keys import ANY_KEY, Caller, KeyLine, log_in
+from ferry.policy.locked_out import NOBODY, LockedOut
 from ferry.policy.port_lines import NoPortLines, PortLine, PortLines
 from ferry.policy.shut_lines import ShutLine
+from ferry.policy.sshd import SshdRules
 from ferry.protocol.certificates import Certificate
 from ferry.protocol.key_paths import AccessPaths
 from ferry.report import Report
@@ -104,6 +106,10 @@ class WatchedAccess(KeyAccess, PortLines, Protocol):
         """The lines and files that let nobody in, for the log: each with its place and what to do."""
         ...
 
+    def locked_out(self, rules: SshdRules, /) -> LockedOut:
+        """The lines that let nobody in by the operator's settings. Looks at each line, so call it in a thread."""
+        ...
+
 
 def lines_in(
     access: KeyAccess, fingerprint: Fingerprint, certificate: Certificate | None, user: str
@@ -151,6 +157,9 @@ class Anyone(NoPortLines):
 
     def use(self, found: Found | None) -> None:
         """There is nothing to change."""
+
+    def locked_out(self, _rules: SshdRules) -> LockedOut:
+        return NOBODY
 
 
 class AuthorizedKeys:
@@ -203,6 +212,9 @@ class AuthorizedKeys:
     @property
     def mistakes(self) -> Sequence[str]:
         return [str(each._replace(why=each.detail)) for each in self._found.rejected]
+
+    def locked_out(self, rules: SshdRules) -> LockedOut:
+        return NOBODY if self.allows_keyless else self._found.locked_out(rules)
 
     def hides(self, line: KeyLine) -> bool:
         written = line if line.certified is None else line.certified.line

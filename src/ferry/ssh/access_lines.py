@@ -13,8 +13,10 @@ from ferry.errors import InvalidInput, Refusal, StartupError
 from ferry.names import Fingerprint
 from ferry.policy.authorities import Authorities
 from ferry.policy.keys import KeyLine
+from ferry.policy.locked_out import LockedOut, locked_out
 from ferry.policy.port_lines import PortLine, ports_in
 from ferry.policy.shut_lines import ShutLine, ports_in_vain, unnamed_keys
+from ferry.policy.sshd import SshdRules
 from ferry.protocol.authorized_keys import (
     SEVERAL_KEYS,
     AuthorizedKey,
@@ -115,6 +117,10 @@ class Found:
         unread = [each for each in self.rejected if each.unread]
         more = f"; and {len(unread) - 1} more" if len(unread) > 1 else ""
         return f"{unread[0]}{more}" if unread else ""
+
+    def locked_out(self, rules: SshdRules) -> LockedOut:
+        """The lines that let nobody in by the operator's settings."""
+        return locked_out(rules, self.lines, has_cas=bool(self.authorities.cas))
 
     def hides(self, path: Path) -> bool:
         """Whether nobody knows what is in that file now."""
@@ -232,18 +238,17 @@ class _Reading:
         for number, dead, *why in shut:
             self._shut(KeyLine(dead.name or name, NO_OPTIONS, stamp.user, str(stamp.path), number), dead, *why)
         for number, key in keys:
+            of = (stamp.user, str(stamp.path), number)
             if stamp.user is not None and key.name is not None:
                 self.rejected.append(Rejected(stamp.path, number, NAME_OF_ANOTHER, NAME_OF_ANOTHER))
-                dead, of = ShutKey(key.algorithm, key.fingerprint), (stamp.user, str(stamp.path), number)
+                dead = ShutKey(key.algorithm, key.fingerprint)
                 self._shut(KeyLine(None, NO_OPTIONS, *of), dead, NAME_OF_ANOTHER, NAME_OF_ANOTHER)
             elif key.options.cert_authority:
-                self.authorities.add_line(
-                    key.fingerprint, KeyLine(None, key.options, stamp.user, str(stamp.path), number)
-                )
+                self.authorities.add_line(key.fingerprint, KeyLine(None, key.options, *of))
             else:
                 called = key.name or name
                 comment = "" if called else key.comment
-                line = KeyLine(called, key.options, stamp.user, str(stamp.path), number, comment)
+                line = KeyLine(called, key.options, *of, comment, algorithm=key.algorithm)
                 self.lines.setdefault(key.fingerprint, []).append(line)
 
     def _name(self, stamp: Stamp, keys: Sequence[AuthorizedKey], shut: Sequence[ShutKey]) -> str | None:
