@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from itertools import pairwise
 from typing import Any, cast
 
 import pytest
 
-from edge.http_play import Stream, Transport, played
+from edge.http_play import Said, Stream, Transport, perform, played
 from edge.http_rig import GET, OWN, Rig, running_edge, service
 from ferry import limits
 from ferry.edge.http.shared import Bounds
 from ferry.streams import Sink
 from hand_clock import HandClock
-from turns import turns, until
+from resets import reset_at_close
+from turns import timers, turns, until
 
 CUT_IN_A_TURN = 8
 PIPELINE_BYTES = 64 * 1024
@@ -74,6 +76,39 @@ async def test_a_visitor_that_does_not_read_our_pages_is_cut(
         assert transport.ends == ["abort"]
         assert len(rig.edge.connections) == 1  # nobody has told that it has gone
     assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("said", "watched"),
+    [([POST, "full"], False), ([GET, "end"], False), ([POST], True)],
+    ids=["not read", "ended", "read"],
+)
+async def test_the_edge_looks_for_the_reset_of_a_visitor_that_the_loop_does_not_watch(
+    said: Said, watched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And for nobody else's: that is a system call for each visitor in each tick."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        theirs = socket.create_connection(server.getsockname())
+        ours, _ = server.accept()
+    asked: list[str] = []
+
+    def get_extra_info(name: str, _default: object = None) -> object:
+        asked.append(name)
+        return ours if name == "socket" else None
+
+    with ours:
+        reset_at_close(theirs)
+        theirs.close()
+        async with played(monkeypatch, bounds=Bounds(tick_seconds=0.01)) as (_, visitor, transport, streams):
+            monkeypatch.setattr(transport, "get_extra_info", get_extra_info)
+            perform(said, visitor, transport, streams)
+            if watched:
+                await timers(0.05)
+                assert asked == []
+            else:
+                async with asyncio.timeout(5):
+                    await until(lambda: transport.ends)
+                assert transport.ends == ["abort"]
 
 
 async def test_a_visitor_that_sends_requests_without_reading_is_not_read_further(
