@@ -121,6 +121,13 @@ async def test_the_rules_of_the_next_start_are_asked(stopped: Stopped) -> None:
     assert "each needs" not in ran.text
     ran = await stopped.keys("add", "web-7", public(7), "--listen", "ssh")
     assert f"rule 'machines' lets web-7 publish port {FIRST + 2} ({policy}, line" in " ".join(ran.text.split())
+    listed = (await stopped.keys("list", "--json")).json
+    assert {row["name"]: row["unruled"] for row in listed if row["ports"]} == {
+        "web-5": [FIRST], "web-6": [FIRST + 1], "web-7": [],
+    }  # fmt: skip
+    states = [line.split()[2:4] for line in (await stopped.keys()).lines if line.startswith("web-")]
+    assert states[2:] == [["no", "rule"], ["no", "rule"], ["enabled", str(FIRST + 2)]]
+    assert "no rule" in (await run(ports, "--config", str(stopped.config))).text
     policy.write_text("[[rule]]\n")
     ran = await stopped.keys("add", "web-8", public(8))
     assert ran.code == 0
@@ -269,6 +276,20 @@ async def test_a_key_is_replaced_beside_the_lines_of_others_and_its_own(stopped:
     stopped.file.write_text(f"{public(3)} name=web-1\n{public(4)} name=web-1\n")
     assert (await stopped.keys("replace", "web-1", public(4))).error is None
     assert stopped.file.read_text() == f"{public(4)} name=web-1\n" * 2
+
+
+async def test_where_the_policy_names_the_old_key_is_told(stopped: Stopped) -> None:
+    policy = stopped.folder / "policy.toml"
+    stopped.config.write_text(CONFIG.replace("[tcp]", 'policy = "policy.toml"\n[tcp]'))
+    policy.write_text(
+        f'[tags]\nfleet = ["{fingerprint(1)}"]\n[[rule]]\nname = "a"\nwho = ["web-2", "{fingerprint(1)}"]\n'
+        'publish.ports = ["ssh"]\n'
+    )
+    ran = await stopped.keys("replace", "web-1", public(3))
+    told = f"it names the old key: write {fingerprint(3)} there"
+    for place in (f"{policy}: [tags] fleet", f"{policy}, line 3: a"):
+        assert f"note: {place}: {told}" in " ".join(ran.text.split())
+    assert "names the old key" not in (await stopped.keys("replace", "web-2", public(4))).text
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import pytest
+
+from ferry.config.policy_file import parse_policy
 from ferry.gateway.port_table import PortTable, Up
 from ferry.kinds.rules import PortRange, Purpose
 from ferry.names import Address, Fingerprint, IdentityId, Kind
 from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import NoPortLines, PortLine, ports_in
+from ferry.policy.rulebook import Rulebook
 from ferry.protocol.key_options import parse_options
 from ferry.registry.contract import NEVER, Reservation
 from ferry.store.machines import Known, KnownKey, Machine
@@ -18,7 +22,7 @@ from known_system import KNOWN
 
 NOW = 1000.0
 ANN, BOB = IdentityId("ann"), IdentityId("bob")
-KEY = Fingerprint("SHA256:web")
+KEY = Fingerprint("SHA256:" + "w" * 43)
 FLEET = replace(
     RULES, ranges=(PortRange(21000, 22999, loopback=True),), purposes=(Purpose("ssh", 21000, 21999),), keep=100.0
 )
@@ -117,6 +121,37 @@ def test_a_line_and_the_reservation_of_its_key_are_one_row_and_those_of_another_
     assert table(reservation(21001, BOB), lines=line(21001), known=known) == [
         (21001, None, "ssh", "bob", "down", NOW - 10, False)
     ]
+
+
+@pytest.mark.parametrize(
+    ("rule", "states"),
+    [
+        ('who = "*"\npublish.ports = "*"', ["down", "never seen", "never seen"]),
+        ('who = "*"\npublish.ports = "*"\nfrom = "10.0.0.0/8"', ["down", "never seen", "never seen"]),
+        ('who = "*"\npublish.ports = "*"\nuntil = 1970-01-01T00:00:01Z', ["no rule", "no rule", "no rule"]),
+        ('who = "ann"\npublish.ports = "21001"', ["down", "no rule", "no rule"]),
+        (f'who = "{KEY}"\npublish.ports = "21001-21002"', ["down", "never seen", "no rule"]),
+        ('who = "web-3"\npublish.ports = "21003"', ["no rule", "no rule", "never seen"]),
+        ('who = "*"\nreach.ports = "*"', ["no rule", "no rule", "no rule"]),
+    ],
+)
+def test_a_port_that_no_rule_lets_its_holder_publish_says_so(rule: str, states: list[str]) -> None:
+    book = Rulebook(parse_policy(f"[[rule]]\n{rule}\n", "/policy", {}))
+    known = Known({ANN: Machine("ann", None)}, {KEY: KnownKey(ANN, 1.0)}, {"ann": ANN})
+    other = PortLine(Fingerprint("SHA256:" + "o" * 43), line(21003, "web-3")[21003][0].line)
+    lines = FileLines({**line(21002, "ann"), 21003: [other]}, {})
+    up = {21004: Up(ANN, "ann", NOW)}
+    reserved = (reservation(21001, label="ssh"), reservation(21004, label="ssh"))
+    rows = PortTable(reserved, lines, up, known, FLEET, NOW, book).rows()
+    assert [row.state for row in rows] == [*states, "up"]
+
+
+def test_the_holder_of_a_certificate_is_not_judged_by_its_key() -> None:
+    """The rules know it by its CA and key id."""
+    book = Rulebook(parse_policy('[[rule]]\nwho = "zoe"\npublish.ports = "*"\n', "/policy", {}))
+    known = Known({ANN: Machine(None, None)}, {Fingerprint(f"{KEY} web-1"): KnownKey(ANN, 1.0)}, {})
+    rows = PortTable((reservation(21001),), FileLines({}, {}), {}, known, FLEET, NOW, book).rows()
+    assert [row.state for row in rows] == ["down"]
 
 
 def test_a_line_with_a_port_outside_all_ranges_is_no_row() -> None:

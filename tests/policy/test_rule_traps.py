@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 from ferry.config.policy_file import parse_policy
-from ferry.policy.rule_traps import traps_of_rules
+from ferry.names import Fingerprint
+from ferry.policy.keys import KeyLine
+from ferry.policy.port_lines import PortLine
+from ferry.policy.rule_traps import ports_without_rule, traps_of_rules
 from ferry.policy.rulebook import Rulebook
 
 NOW = 1_800_000_000.0  # 2027-01-15
@@ -45,6 +48,25 @@ def traps(text: str, names: frozenset[str] | None = NAMES) -> list[str]:
 )  # fmt: skip
 def test_a_rule_that_never_decides_is_named_with_what_to_do(text: str, says: str) -> None:
     assert traps(text) == [says]
+
+
+def test_a_port_of_a_line_that_no_rule_lets_its_key_publish_is_named() -> None:
+    def told(text: str) -> list[str]:
+        lines = {
+            21002: [PortLine(Fingerprint("SHA256:" + "b" * 43), KeyLine(None, file="/keys", number=2))],
+            21001: [PortLine(Fingerprint("SHA256:" + "a" * 43), KeyLine("web-1", file="/keys", number=1))],
+        }
+        return ports_without_rule(Rulebook(parse_policy(text, "/policy", {})), lines, NOW)
+
+    assert told('[[rule]]\nwho = "*"\npublish.ports = "21001-21002"\nfrom = "10.0.0.0/8"\n') == []
+    (both,) = told('[[rule]]\nwho = "zoe"\npublish.ports = "*"\n')
+    assert both == (
+        "/keys, line 1: permitlisten= names port 21001, and no rule of /policy lets web-1 publish it: write one with who = "
+        '["web-1"] and publish.ports = ["21001"] (and 1 more such ports of lines: `ferry ports`)'
+    )
+    (one,) = told('[[rule]]\nwho = "web-1"\npublish.ports = "*"\n')
+    assert one.startswith("/keys, line 2: permitlisten= names port 21002, and no rule of /policy lets SHA256:bbb")
+    assert one.endswith('publish.ports = ["21002"]')
 
 
 @pytest.mark.parametrize(

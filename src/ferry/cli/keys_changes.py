@@ -31,6 +31,7 @@ from .table import Column
 
 _KEY_FILE_BYTES: Final = 64 * limits.KIB
 _SOME: Final = 5  # names that a refusal shows
+_NO_RULE: Final = "no rule"  # a state of `ferry ports`: the policy file has none that lets the holder publish the port
 _NO_KEY: Final = {"fingerprint": None, "algorithm": None}
 KEYS: Final = (
     Column("NAME", most=40),
@@ -46,6 +47,7 @@ KEYS: Final = (
 def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     """Each key of the files, with what the gateway knows of it."""
     known = {one["fingerprint"]: one for one in door.known_keys()}
+    unruled = {one["port"] for one in door.ports() if one["state"] == _NO_RULE}
     mistakes: list[Mistaken] = []
     lines, now = lines_in([Path(file) for file in door.files], mistakes), SystemClock().now()
     found = [_row(line, known.get(line.key.fingerprint), now) for line in lines if name is None or _is(line, name)]
@@ -61,6 +63,8 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     ]
     if name is not None and not found:
         raise _unknown(name, lines)
+    for row in found:
+        row["unruled"] = [port for port in row["ports"] if port in unruled]
     if refused:
         more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""
         text = f"{safe(refused[0].place)}{more}: with a mistake, so it lets nobody in: `ferry check-config` says what to write"
@@ -126,7 +130,8 @@ def _cells(one: dict[str, Any], now: float) -> list[object]:
     name = one["name"] or (f"({one['comment']})" if one["comment"] else "-")
     place = "-" if one["file"] is None else f"{one['file']}, line {one['line']}"
     says = one["mistake"] or one["options"] or "-"
-    return [name, one["fingerprint"] or "-", one["state"], ports, seen, says, place]
+    state = _NO_RULE if one["state"] == "enabled" and one["unruled"] else one["state"]
+    return [name, one["fingerprint"] or "-", state, ports, seen, says, place]
 
 
 # --- add
@@ -327,6 +332,8 @@ def replace(door: Door, name: str, key: str, *, as_json: bool) -> None:
     done = door.replace(old=before, name=identity, new=new.fingerprint, algorithm=new.algorithm)
     _apply(changes, as_json=as_json)
     moved = [one["address"] for one in done["held"]]
+    for place in done.get("named_in", ()):
+        print_note(f"{safe(place)}: it names the old key: write {new.fingerprint} there", as_json=as_json)
     if as_json:
         print_json({"name": done["name"], "old": before, "new": new.fingerprint, "held": done["held"]})
         return

@@ -180,15 +180,18 @@ def _address(text: str | None) -> str:
 
 
 def _check(config: Config, book: Rulebook | None, now: float, *, as_json: bool) -> None:
-    from ferry.policy.rule_traps import traps_of_rules
+    from ferry.policy.rule_traps import ports_without_rule, traps_of_rules
     from ferry.policy.rulebook import failures
 
     assert book is not None
     failed = failures(book, now)
-    names = None
+    found = None
     with suppress(FerryError):  # a file of rules can be checked where the files of keys are not
-        names = None if config.access.mode == "anyone" else _access_of(config).names
-    notes = list(traps_of_rules(book, now=now, names=names))
+        found = None if config.access.mode == "anyone" else _access_of(config)
+    notes = list(traps_of_rules(book, now=now, names=None if found is None else found.names))
+    if found is not None:
+        named = {port: lines for port, lines in found.ports.items() if config.tcp.has(port)}
+        notes += ports_without_rule(book, named, now)
     with quiet_pipe():
         if as_json:
             print_json({**_checked(book, failed), "notes": notes})

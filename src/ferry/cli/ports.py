@@ -39,7 +39,7 @@ def ports(
     HOST is what a session of the holder has sent as SELF_REMOTE_HOST, else the name of its key or the key id and
     CA of its certificate, else the comment of its key, in brackets, which proves nothing. A port that a line of a
     key file names (`permitlisten=`) is its holder's before the first connection; STATE says so if that line is refused,
-    disabled, or allows no forwards. LISTENS ON has the addresses of a port that is up. The ranges of each label are those of
+    disabled, or allows no forwards, or if no rule of the policy file lets the holder publish it. LISTENS ON has the addresses of a port that is up. The ranges of each label are those of
     `tcp.purposes`. Of a gateway that has stopped the table is read from its state folder: then no port is up.
     """
     found = find_door(state, config, reads=True).ports()

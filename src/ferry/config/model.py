@@ -248,6 +248,10 @@ class Tcp(Section):
         description="Let a public port speak SOCKS. Off: the gateway closes such a port, because `-R 30042` publishes an open proxy.",
     )
 
+    def has(self, port: int) -> bool:
+        """Whether a range has `port`."""
+        return any(each.first <= port <= each.last for each in self.ranges)
+
     @property
     def range_for_any(self) -> int | None:
         """The number of the range for `-R 0:...`; None without ranges."""

@@ -215,8 +215,8 @@ class PortInfo(ApiModel):
     comment: str = Field(
         "", description="The comment behind the holder's key in a key file, if it has no name. It proves nothing."
     )
-    state: Literal["up", "down", "never seen", "disabled", "refused", "no forwards"] = Field(
-        description="The last three: why the line that names it lets its key not have it."
+    state: Literal["up", "down", "never seen", "disabled", "refused", "no forwards", "no rule"] = Field(
+        description="The last four: why the line that names it, or the policy, lets its key not have it."
     )
     bound: list[str] = Field(default_factory=list, description="The addresses that it listens on, while it is up.")
     since: Moment | None = Field(
@@ -336,6 +336,9 @@ class ReplacedInfo(ApiModel):
 
     name: str | None
     held: list[HeldAddress]
+    named_in: list[str] = Field(
+        default_factory=list, description="Where the policy file names the old key, and so is not for the new one."
+    )
 
 
 class ForgetRequest(ApiModel):

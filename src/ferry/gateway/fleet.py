@@ -31,7 +31,7 @@ from ferry.names import Fingerprint, IdentityId, parse_label, printable
 from ferry.policy.port_lines import PortLines
 from ferry.policy.rulebook import Rulebook
 from ferry.policy.rules import Rule
-from ferry.policy.standing import NOWHERE, Newcomer, standing_of
+from ferry.policy.standing import NOWHERE, Newcomer, places_of, standing_of
 from ferry.registry.contract import Registry
 from ferry.report import Report
 from ferry.store.machines import Held, Known, NewKey, Replaced, Wanted
@@ -154,7 +154,11 @@ class Fleet:
             Fingerprint(wanted.old), wanted.name, NewKey(Fingerprint(wanted.new), wanted.algorithm), self.clock.now()
         )
         self.report("keys.replaced", identity=done.name or wanted.new, old=wanted.old, key=wanted.new)
-        return ReplacedInfo(name=done.name, held=[_shown(one) for one in done.held])
+        policy = self.in_force().policy
+        named_in = (
+            places_of(policy.book, Fingerprint(wanted.old)) if policy is not None and policy.book is not None else []
+        )
+        return ReplacedInfo(name=done.name, held=[_shown(one) for one in done.held], named_in=named_in)
 
     async def forget(self, wanted: ForgetRequest) -> ForgottenInfo:
         keys = [Fingerprint(key) for key in wanted.keys]

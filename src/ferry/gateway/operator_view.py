@@ -178,7 +178,9 @@ class OperatorView:
         }
         forwards = self.ssh.settings.forwards
         reservations, known = await self.registry.reservations(None), await self.machines.known()
-        return PortTable(reservations, forwards.port_lines, up, known, forwards.rules, self.clock.now()).rows()
+        return PortTable(
+            reservations, forwards.port_lines, up, known, forwards.rules, self.clock.now(), forwards.book
+        ).rows()
 
     async def reachable(self) -> MachineList:
         forwards = self.ssh.settings.forwards

@@ -5,16 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from ferry.console.models import PortInfo, moment
 from ferry.kinds import kind_of
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Fingerprint, IdentityId
+from ferry.policy.aims import publish_port
 from ferry.policy.port_lines import PortLine, PortLines
+from ferry.policy.rulebook import Rulebook
+from ferry.policy.rules import Asker
 from ferry.registry.contract import NEVER, Reservation
 from ferry.registry.rules import kept_until
 from ferry.store.machines import Known
+
+NO_RULE: Final = "no rule"
 
 
 class KnownMachines(Protocol):
@@ -47,6 +52,8 @@ class PortTable:
     rules: ForwardRules
     now: float
     """Seconds since the epoch."""
+    book: Rulebook | None = None
+    """The operator's policy; None without a policy file."""
     _keys: dict[IdentityId, list[Fingerprint]] = field(default_factory=dict, init=False)
     """The keys of each identity."""
 
@@ -83,7 +90,7 @@ class PortTable:
                 label=one.label or self.rules.purpose_of(port),
                 host=self._host(one.owner),
                 holder=one.owner_name,
-                state="up" if up else vain[0].in_vain if vain else "down" if seen else "never seen",
+                state="up" if up else vain[0].in_vain if vain else self._idle(one.owner, port, seen=seen),
                 comment=self._comment(one.owner),
                 bound=list(up.bound) if up else [],
                 since=moment(up.since if up else one.last_used if seen else one.created),
@@ -110,7 +117,8 @@ class PortTable:
                         label=self.rules.purpose_of(port),
                         host=line.line.name if owner is None else self._host(owner),
                         holder=line.holder,
-                        state=line.in_vain or "never seen",
+                        state=line.in_vain
+                        or ("never seen" if self._may_publish(line.line.name, line.fingerprint, port) else NO_RULE),
                         comment=line.line.comment,
                         bound=[],
                         since=None,
@@ -137,6 +145,20 @@ class PortTable:
                     kept_for_good=False,
                     lines=[],
                 )
+
+    def _idle(self, owner: IdentityId, port: int, *, seen: bool) -> str:
+        """The state of a reserved port that is not up."""
+        name = machine.name if (machine := self.known.machines.get(owner)) is not None else None
+        keys: Sequence[Fingerprint | None] = self._keys.get(owner) or [None]
+        by_certificate = any(" " in (key or "") for key in keys)  # whom the rules know by its CA, and by no key
+        if not by_certificate and not any(self._may_publish(name, key, port) for key in keys):
+            return NO_RULE
+        return "down" if seen else "never seen"
+
+    def _may_publish(self, name: str | None, key: Fingerprint | None, port: int) -> bool:
+        """Whether a rule lets somebody publish a port, from anywhere."""
+        asker = Asker(name, key, False, "", "", self.now)
+        return self.book is None or self.book.allows_somewhere(asker, publish_port(port))
 
     def _owner(self, line: PortLine) -> IdentityId | None:
         return self.known.identity_of(line.fingerprint, line.line.name)

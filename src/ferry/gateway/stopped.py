@@ -77,15 +77,17 @@ def _policy_of(config: Config) -> PolicyInForce | None:
 async def port_table(fleet: Fleet) -> list[PortInfo]:
     """The port table of a gateway that does not run."""
     settings, reservations, known = fleet.in_force(), await fleet.registry.reservations(None), await fleet.store.known()
-    return PortTable(reservations, settings.lines, {}, known, settings.rules, fleet.clock.now()).rows()
+    book = None if settings.policy is None else settings.policy.book
+    return PortTable(reservations, settings.lines, {}, known, settings.rules, fleet.clock.now(), book).rows()
 
 
 async def answer(config: Config, action: str, wanted: Mapping[str, object] | None) -> Any:
     """What the API of a running gateway answers to `ports`, `keys`, `keys/rules`, `keys/enrol`, `keys/replace` and
     `keys/forget`, as a document. Raises FerryError."""
     act = f"keys {action} {described(wanted)}" if wanted and action != "rules" else ""
+    policy = _policy_of(config) if action in ("rules", "ports", "replace") else None
     try:
-        async with stopped_fleet(config, act, _policy_of(config) if action == "rules" else None) as fleet:
+        async with stopped_fleet(config, act, policy) as fleet:
             match action:
                 case "enrol":
                     done: BaseModel = await fleet.enrol(EnrolRequest.model_validate(wanted))

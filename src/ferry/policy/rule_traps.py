@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ferry.names import printable
 
+from .aims import publish_port
 from .keys import shown_time
+from .port_lines import PortLine
 from .rulebook import Rulebook
-from .rules import Permit, Rule, is_pattern
+from .rules import Asker, Permit, Rule, is_pattern
 
 _SHOWN: Final = 3  # names of nobody, of one rule
 _COMPARED: Final = 64  # rules for the same identities that each later one is compared with: 4,096 of them take a second
@@ -42,6 +44,26 @@ def traps_of_rules(book: Rulebook, *, now: float, names: Collection[str] | None)
             yield f"{head} adds nothing to {before.name!r} (line {before.line}), which allows the same to the same: delete it"
         if rule.until is None and rule.origins is None and len(same_who) < _COMPARED:
             same_who.append(rule)
+
+
+def ports_without_rule(book: Rulebook, ports: Mapping[int, Sequence[PortLine]], now: float) -> list[str]:
+    """The lines of key files that name one of `ports`, and whose keys no rule lets publish it, from anywhere: the first of
+    them with what to write, and how many there are."""
+    refused = [
+        (port, line)
+        for port, lines in sorted(ports.items())
+        for line in lines
+        if not book.allows_somewhere(Asker(line.line.name, line.fingerprint, False, "", "", now), publish_port(port))
+    ]
+    if not refused:
+        return []
+    port, line = refused[0]
+    who = line.line.name or line.fingerprint
+    more = f" (and {len(refused) - 1:,} more such ports of lines: `ferry ports`)" if len(refused) > 1 else ""
+    return [
+        f"{line.line.place}: permitlisten= names port {port}, and no rule of {book.file} lets {who} publish it: write one with "
+        f'who = ["{who}"] and publish.ports = ["{port}"]{more}'
+    ]
 
 
 def names_of_nobody(patterns: Iterable[str], names: Collection[str]) -> str:

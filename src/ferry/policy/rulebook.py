@@ -101,17 +101,19 @@ class Rulebook:
 
     def decide(self, asker: Asker, wanted: Aim, how: Naming = Naming.ANYHOW) -> Rule | Refusal:
         """The first rule that allows `wanted` to `asker` and names it in the way `how`, or the refusal."""
-        index = self._permits.get((wanted.act, wanted.what), _NO_PERMITS)
-        fits = index.find(wanted.name, wanted.port, asker.name, how) & self._rules_for(asker)
-        if (key_name := asker.key_name) is not None:
-            fits |= index.find(wanted.name, wanted.port, key_name, how) & self._rules_naming_ca(asker)
         nearly: Rule | None = None
-        for number in bits_of(fits):
+        for number in self._fitting(asker, wanted, how):
             rule = self.rules[number]
             if rule.objection(asker) is None:
                 return rule
             nearly = nearly or rule
         return self._refusal(asker, wanted, nearly, how)
+
+    def allows_somewhere(self, asker: Asker, wanted: Aim) -> bool:
+        """Whether a rule allows `wanted` to `asker` from some address."""
+        return any(
+            self.rules[number].objection(asker) != "until" for number in self._fitting(asker, wanted, Naming.ANYHOW)
+        )
 
     def decide_asked(self, asker: Asker, wanted: Aim) -> Rule | Refusal:
         """As `decide`, for somebody who only asks: as much as the name of a host alone tells is decided."""
@@ -158,6 +160,14 @@ class Rulebook:
     def end_between(self, before: float, now: float) -> bool:
         """Whether a rule has ended (`until`) between two times, in seconds since the epoch."""
         return any(before <= end < now for end in self._ends)
+
+    def _fitting(self, asker: Asker, wanted: Aim, how: Naming) -> Iterator[int]:
+        """The rules that allow `wanted` to `asker`, if their conditions are met."""
+        index = self._permits.get((wanted.act, wanted.what), _NO_PERMITS)
+        fits = index.find(wanted.name, wanted.port, asker.name, how) & self._rules_for(asker)
+        if (key_name := asker.key_name) is not None:
+            fits |= index.find(wanted.name, wanted.port, key_name, how) & self._rules_naming_ca(asker)
+        return bits_of(fits)
 
     def _rules_for(self, asker: Asker) -> int:
         """The rules whose `who` has `asker`."""

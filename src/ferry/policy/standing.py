@@ -80,6 +80,12 @@ def standing_of(book: Rulebook, key: Newcomer, now: float) -> Standing:
     return Standing(rules, [each for each in (*published, *reached) if each.rules], missing)
 
 
+def places_of(book: Rulebook, key: Fingerprint) -> list[str]:
+    """Where the file names a key by its fingerprint."""
+    rules = [str(rule) for rule in book.rules if key in rule.who.fingerprints]
+    return [*(f"{book.file}: [tags] {tag}" for tag, of in book.tags.items() if key in of.fingerprints), *rules]
+
+
 def _permits_somebody(rule: Rule, aim: Aim) -> bool:
     return any(permit.of_somebody(aim) for permit in rule.permits_for(aim))
 

@@ -22,7 +22,7 @@ from ferry.names import Endpoint, Fingerprint
 from ferry.policy.key_traps import traps_of
 from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import PortLine
-from ferry.policy.rule_traps import names_of_nobody, traps_of_rules
+from ferry.policy.rule_traps import names_of_nobody, ports_without_rule, traps_of_rules
 from ferry.protocol.authorized_keys import name_of_file
 from ferry.protocol.key_paths import Role
 from ferry.ssh.access_lines import Found, read_access
@@ -153,6 +153,8 @@ def _check_policy(config: Config) -> Iterator[Finding]:
         yield Finding(Severity.OK, "policy", f"{book.file}: {counts}")
         traps = traps_of_rules(book, now=SystemClock().now(), names=_names(config))
         yield from (Finding(Severity.NOTE, "policy", text) for text in islice(traps, _TRAPS_SHOWN))
+        unruled = ports_without_rule(book, _ports_in_ranges(config), SystemClock().now())
+        yield from (Finding(Severity.NOTE, "policy", text) for text in unruled)
 
 
 def _check_matches(config: Config) -> Iterator[Finding]:
@@ -171,6 +173,15 @@ def _names(config: Config) -> frozenset[str] | None:
         return read_access(config.access_paths).names
     except FerryError:
         return None  # `_check_keys` tells it
+
+
+def _ports_in_ranges(config: Config) -> dict[int, list[PortLine]]:
+    """The lines of key files that name ports which somebody may have; empty where they cannot be read."""
+    try:
+        found = read_access(config.access_paths)
+    except FerryError:
+        return {}  # `_check_keys` tells it
+    return {port: lines for port, lines in found.ports.items() if config.tcp.has(port)}
 
 
 def _check_audit(file: Path | None) -> Iterator[Finding]:
@@ -261,10 +272,9 @@ def _without_names(found: Found) -> Iterator[str]:
 
 def _ports_outside(config: Config, ports: Mapping[int, Sequence[PortLine]]) -> Iterator[str]:
     """Where a fleet comes from another bastion, whose ports were others."""
-    inside = [range(each.first, each.last + 1) for each in config.tcp.ranges]
     web = {80, 443, config.http_port, config.https_port}
     web |= {endpoint.port for endpoint in (*config.http.listen, *config.https.listen)}
-    outside = sorted(port for port in ports if port not in web and not any(port in each for each in inside))
+    outside = sorted(port for port in ports if port not in web and not config.tcp.has(port))
     if outside:
         line = ports[outside[0]][0].line
         more = f" (and {len(outside) - 1:,} more lines name such a port)" if len(outside) > 1 else ""
