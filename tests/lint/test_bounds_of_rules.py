@@ -72,6 +72,18 @@ CASES = {
             BARE_2,
         ),
     ),
+    "sockets beside keys without ports, of those who may forward as they like": Case(
+        "key-listens-anywhere keys:2",
+        (
+            NO_PERMIT_LISTEN,
+            NO_SOCKET_LINE,
+            BOTH_WAYS,
+        ),
+        (
+            BARE_1,
+            BARE_2,
+        ),
+    ),
     "sockets beside a key with a port behind one without": Case(
         "key-listens-anywhere keys:2, streamlocal-escape keys:3",
         (

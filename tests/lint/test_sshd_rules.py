@@ -119,6 +119,7 @@ LINES = [
     ("restrict,port-forwarding", "no-port-forwarding", "missing-restrict keys:2, restrict-closes-ports keys:2"),
     ('permitlisten="localhost:21001"', 'permitopen="any:any"', "any-any keys:2"),
     ("localhost:21001", "any:any", "any-any keys:2"),
+    ("restrict,", 'restrict,command="any:any",', ""),
     ("localhost:21001", "localhost:0", "key-refused keys:2"),
     ("localhost:21001", "::1:21001", "key-refused keys:2"),
     ("localhost:21001", "[::1]:21001", "permitlisten-loopback keys:2, permitlisten-unheard keys:2"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import sqlite3
 import sys
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from alembic.config import Config
@@ -18,7 +20,7 @@ from ferry.errors import StartupError
 from ferry.report import no_report
 from ferry.store.dialect import connect
 from ferry.store.engine import Store
-from ferry.store.migrate import HEAD, migrate, revision
+from ferry.store.migrate import HEAD, cannot_be_opened, migrate, revision
 from ferry.store.migrations.__main__ import upgrade
 
 MIGRATIONS = Path(ferry.store.migrations.__file__).parent
@@ -85,6 +87,20 @@ def test_where_nothing_can_be_written_only_tables_of_this_version_are_read(
             migrate(database, path, busy_seconds=1, reading=True)
         database.execute("UPDATE alembic_version SET version_num = ?", (HEAD,))
         migrate(database, path, busy_seconds=1, reading=True)
+
+
+@pytest.mark.parametrize(
+    ("free", "says"),
+    [
+        (65535, r"for its disk is full: make room.*\(it failed\)"),
+        (65536, "it failed. If another ferry uses it, stop that one"),
+    ],
+)
+def test_a_file_on_a_disk_without_room_is_said_to_be_on_a_full_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, says: str
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert re.search(says, cannot_be_opened(tmp_path / "ferry.db", "it failed"))
 
 
 async def test_a_file_with_other_tables_is_left_as_it_was(tmp_path: Path) -> None:
