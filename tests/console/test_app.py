@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from ferry.console.models import PortInfo
 from ferry.console.server import serving
 from ferry.console.sockets import CONTROL_SOCKET
 from ferry.names import Address, ConnectionId, IdentityId, TunnelId
@@ -84,6 +87,36 @@ async def test_eight_readers_follow_the_audit_log_at_once(tmp_path: Path) -> Non
         assert answer[0] == b"200"
         for _, writer in (*answers, answer):
             writer.close()
+
+
+async def test_a_request_that_changes_something_is_reported_with_its_user_and_one_that_reads_is_not(
+    tmp_path: Path,
+) -> None:
+    gateway, user = SmallGateway(), f"uid {os.getuid()}"
+    async with serving(gateway, tmp_path / "state", []):
+        for method in ("GET", "HEAD", "OPTIONS"):
+            await get(tmp_path / "state", "/api/v1/status", method)
+        assert gateway.acts == []
+        for path in ("tunnels/blog", "connections/x", "status"):
+            await get(tmp_path / "state", f"/api/v1/{path}", "DELETE")
+    assert gateway.acts == [
+        {"act": "close tunnel blog", "by": user, "done": True},
+        {"act": "close connection x", "by": user, "done": False, "detail": "status 404"},
+        {"act": "DELETE /api/v1/status", "by": user, "done": False, "detail": "status 405"},
+    ]
+
+
+async def test_a_port_that_is_given_back_names_the_lines_that_keep_it_still(tmp_path: Path) -> None:
+    def row(port: int, line: str, *, kept: bool = True) -> PortInfo:
+        return PortInfo(
+            port=port, label=None, host=None, holder="web-1", state="down", since=None, kept_until=None,
+            kept_for_good=kept, lines=[line],
+        )  # fmt: skip
+
+    table = [row(30041, "/k, line 1"), row(30042, "/k, line 2"), row(30042, "/k, line 3", kept=False)]
+    async with serving(SmallGateway(port_table=table), tmp_path / "state", []):
+        answer = await get(tmp_path / "state", "/api/v1/names/tcp%3A%3A30042", "DELETE")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["lines"] == ["/k, line 2"]
 
 
 class Slow(SmallGateway):

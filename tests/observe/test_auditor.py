@@ -219,6 +219,12 @@ async def test_strangers_take_nothing_from_clients_and_the_operator(stage: Stage
     assert stage.note("config.reloaded", needs_restart="") is not None
 
 
+def test_what_the_operator_does_has_a_record_each_time(stage: Stage) -> None:
+    for _ in range(5000):
+        stage.auditor.note("operator.acted", {"act": "close tunnel blog", "by": "uid 0", "done": True})
+    assert len(stage.records) == 5000
+
+
 async def test_one_identity_has_a_budget_of_its_own(stage: Stage) -> None:
     """AUDIT_PER_IDENTITY, AUDIT_PER_IDENTITY_SECONDS."""
     stage.connect()
@@ -289,6 +295,15 @@ async def test_without_a_line_in_a_key_file_the_address_pays(stage: Stage, key: 
     assert stage.note("connection.opened", connection="q", identity=quiet, peer="192.0.2.8:50022") is not None
     await stage.auditor.sum_up()
     assert (stage.records[-1].peer, stage.records[-1].identity, stage.records[-1].events) == ("192.0.2.7", "", 1800)
+
+
+async def test_in_a_network_whose_addresses_are_not_counted_the_identity_pays(stage: Stage) -> None:
+    for number in range(3000):
+        who = Identity(IdentityId("i1"), None, KEY)
+        stage.auditor.note("connection.opened", {"connection": f"c{number}", "identity": who, "peer": "10.0.0.7:5"})
+    assert len(stage.records) == 1200
+    await stage.auditor.sum_up()
+    assert (stage.records[-1].peer, stage.records[-1].identity, stage.records[-1].events) == ("", KEY, 1800)
 
 
 async def test_the_number_of_sums_is_bounded(stage: Stage) -> None:

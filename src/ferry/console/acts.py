@@ -30,14 +30,14 @@ _ACTS: Final[Mapping[tuple[str, str], str]] = MappingProxyType(
 
 
 class Acts:
-    """The middleware."""
+    """The middleware of requests, which is all that uvicorn passes on (`web`)."""
 
     def __init__(self, app: ASGIApp, report: Report) -> None:
         self._app = app
         self._report = report
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["method"] in _READING:
+        if scope["method"] in _READING:
             await self._app(scope, receive, send)
             return
         status, body = 500, bytearray()

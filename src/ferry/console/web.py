@@ -57,7 +57,7 @@ def _protocol(clock: Clock) -> type[HttpToolsProtocol]:
     class Dated(HttpToolsProtocol):
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self.client = self.client or _user_of(transport)
+            self.client = self.client or _user_of(transport)  # a Unix socket has no address
 
         def data_received(self, data: bytes) -> None:
             self.server_state.default_headers = [(b"date", formatdate(clock.now(), usegmt=True).encode())]
@@ -66,11 +66,8 @@ def _protocol(clock: Clock) -> type[HttpToolsProtocol]:
     return Dated
 
 
-def _user_of(transport: asyncio.Transport) -> tuple[str, int] | None:
-    """The user, by number, and the process that have connected to a Unix socket (SO_PEERCRED, unix(7)). None of others."""
-    found = transport.get_extra_info("socket")
-    if found is None or found.family != socket.AF_UNIX:
-        return None
-    with socket.socket(fileno=os.dup(found.fileno())) as own:
+def _user_of(transport: asyncio.Transport) -> tuple[str, int]:
+    """The user, by number, and the process that have connected to a Unix socket (SO_PEERCRED, unix(7))."""
+    with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as own:
         process, user, _ = struct.unpack("3i", own.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return f"uid {user}", process

@@ -160,7 +160,7 @@ class Auditor:
         return room
 
     def _payer(self, record: AuditRecord, who: Who) -> _Payer:
-        if who.identity and not who.rule and (source := self._counted(host_of(who.peer))):
+        if not who.rule and (source := self._counted(host_of(who.peer))):
             return _Payer(source=source)
         return _Payer(record.identity)
 
