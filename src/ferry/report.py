@@ -64,5 +64,11 @@ class Report(Protocol):
         ...
 
 
+def by_rule(rule: object) -> dict[str, str]:
+    """The field `rule` of a report: a rule of the policy, a line of a key file or a setting. None, or an empty text: it has no
+    such field."""
+    return {"rule": str(rule)} if rule else {}
+
+
 def no_report(_event: str, /, **_fields: object) -> None:
     """A reporter that drops all events, for tests of a single part."""

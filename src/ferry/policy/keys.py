@@ -16,9 +16,8 @@ from ferry.errors import Refusal
 from ferry.names import Fingerprint, printable
 from ferry.protocol.certificates import FOREVER, Certificate
 from ferry.protocol.key_options import NO_OPTIONS, KeyOptions
-from ferry.protocol.permits import Permit
 
-from .permitted import listed, listens, names, names_socket, opens, to_write
+from .permitted import listed, listens, names, names_socket, opens, to_listen, to_open, to_write
 
 TOUCHED: Final = 0x01  # flags of a security key's signature (PROTOCOL.u2f of OpenSSH; WebAuthn §6.1)
 VERIFIED: Final = 0x04
@@ -226,12 +225,12 @@ def _listen_refusal(line: KeyLine, host: bytes, port: int, names: Sequence[str])
     permits = line.options.permit_listen
     if not permits or listens(permits, host, port, names):
         return None
-    shown = Permit(host.decode("ascii", "replace").lower() or "*", port)
+    asked = to_listen(host, port)
     return Refusal(
-        f"your key may listen on {listed(permits)} only (permitlisten=), not on {printable(str(shown), 80)}: write "
+        f"your key may listen on {listed(permits)} only (permitlisten=), not on {asked}: write "
         f"-R {to_write(permits[0])}:...",
         code="key_listen",
-        detail=f"permitlisten= of its line has {listed(permits)} only, not {printable(str(shown), 80)}",
+        detail=f"permitlisten= of its line has {listed(permits)} only, not {asked}",
         rule=line.rule("permitlisten"),
     )
 
@@ -242,11 +241,11 @@ def open_refusal(line: KeyLine, host: bytes, port: int) -> Refusal | None:
 
 
 def _open_refusal(line: KeyLine, host: bytes, port: int) -> Refusal | None:
-    permits, asked = line.options.permit_open, host.decode("utf-8", "backslashreplace")
+    permits = line.options.permit_open
     if not permits or opens(permits, host, port):
         return None
     return Refusal(
-        f"your key may reach {listed(permits)} only (permitopen=), not {printable(str(Permit(asked, port)), 80)}",
+        f"your key may reach {listed(permits)} only (permitopen=), not {to_open(host, port)}",
         code="key_open",
         detail=f"permitopen= has {listed(permits)} only",
         rule=line.rule("permitopen"),

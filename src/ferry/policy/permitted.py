@@ -25,17 +25,29 @@ def listens(permits: Sequence[Permit], host: bytes, port: int, names: Sequence[s
     return any(permit.listens(form, port) for permit in permits if not (names and permit.bare) for form in forms)
 
 
+def to_listen(host: bytes, port: int) -> str:
+    """A request to listen, as a permit would name it."""
+    return printable(str(Permit(host.decode("ascii", "replace").lower() or "*", port)), 80)
+
+
+def to_open(host: bytes, port: int) -> str:
+    """A connection, as a permit would name it."""
+    return printable(str(Permit(_asked(host), port)), 80)
+
+
+def _asked(host: bytes) -> str:
+    return host.decode("utf-8", "backslashreplace")
+
+
 def opens(permits: Sequence[Permit], host: bytes, port: int) -> bool:
     """Whether one of `permits` covers a connection to `port` of `host`, as the client has sent them (§7.2)."""
-    asked = host.decode("utf-8", "backslashreplace")
-    return any(permit.opens(asked, port) for permit in permits)
+    return any(permit.opens(_asked(host), port) for permit in permits)
 
 
 def names(permits: Sequence[Permit], host: bytes, port: int) -> bool:
     """Whether one of `permits` is exactly this target. sshd lets a client open everything that nothing forbids; here the
     operator has to name what is not the client's own, and a `*` names nothing."""
-    asked = host.decode("utf-8", "backslashreplace")
-    return any(permit.names(asked, port) for permit in permits)
+    return any(permit.names(_asked(host), port) for permit in permits)
 
 
 def names_socket(permits: Sequence[Permit], path: str) -> bool:

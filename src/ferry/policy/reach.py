@@ -17,7 +17,6 @@ from typing import Final
 
 from ferry.errors import InvalidInput, Refusal
 from ferry.names import Endpoint, Identity, printable
-from ferry.protocol.permits import Permit
 from ferry.protocol.targets import IpAddress, parse_target_host, shown_host
 
 from . import sshd
@@ -25,6 +24,7 @@ from .addresses import is_itself, special
 from .grants import Grant, HostGrant, grant_host
 from .judge import Judge
 from .keys import KeyLine, names_open, open_refusal
+from .permitted import to_open
 from .rules import Naming, Rule
 from .sshd import UNSET, SshdOptions
 from .visits import Target, VisitPolicy
@@ -90,8 +90,8 @@ def decide_tunnel(wanted: Wanted, target: Target, visits: VisitPolicy, *, loop: 
     if wanted.judge is None or loop:
         decided = visits.decide(wanted.who, replace(target, named=wanted.named or loop))
         if isinstance(decided, Refusal) and target.owner not in (None, wanted.who.id):
-            permit = printable(str(Permit(wanted.text, wanted.port)), 80)
-            decided = replace(decided, detail=f'{decided.detail}: its line has no permitopen="{permit}"')
+            permit = f'permitopen="{to_open(wanted.host, wanted.port)}"'
+            decided = replace(decided, detail=f"{decided.detail}: its line has no {permit}")
         return decided
     rule = wanted.judge.reach(target.called or target.address)
     if isinstance(rule, Refusal):

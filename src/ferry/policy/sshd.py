@@ -19,7 +19,7 @@ from ferry.protocol.key_algorithms import ALL, SIGNATURES, of_certificate
 from ferry.protocol.permits import ANYWHERE, Permit
 from ferry.protocol.sshd_config import in_patterns
 
-from .permitted import listed, listens, names_socket, opens, to_write
+from .permitted import listed, listens, names_socket, opens, to_listen, to_open, to_write
 from .rulebook import Rulebook
 from .rules import Asker
 
@@ -221,11 +221,11 @@ def listen_refusal(options: SshdOptions, host: bytes, port: int, names: Sequence
     else:
         why = f"the operator lets you listen on {listed(permits)} only (PermitListen)"
         instead = f": write -R {to_write(permits[0])}:..."
-    shown = Permit(host.decode("ascii", "replace").lower() or "*", port)
+    asked = to_listen(host, port)
     return Refusal(
-        f"{why}, not on {printable(str(shown), 80)}{instead}",
+        f"{why}, not on {asked}{instead}",
         code="sshd_listen",
-        detail=f"PermitListen has {listed(permits) or 'none'}, not {printable(str(shown), 80)}",
+        detail=f"PermitListen has {listed(permits) or 'none'}, not {asked}",
         rule=options.rule("permit_listen"),
     )
 
@@ -242,9 +242,8 @@ def open_refusal(options: SshdOptions, host: bytes, port: int) -> Refusal | None
     if permits is None or opens(permits, host, port):
         return None
     allowed = f"{listed(permits)} only" if permits else "nothing"
-    asked = Permit(host.decode("utf-8", "backslashreplace"), port)
     return Refusal(
-        f"the operator lets you reach {allowed} (PermitOpen), not {printable(str(asked), 80)}",
+        f"the operator lets you reach {allowed} (PermitOpen), not {to_open(host, port)}",
         code="sshd_open",
         detail=f"PermitOpen has {listed(permits) or 'none'}",
         rule=options.rule("permit_open"),

@@ -20,7 +20,7 @@ from ferry.policy.keys import KeyLine
 from ferry.policy.several_keys import entry_refusal
 from ferry.policy.sshd import SshdOptions, SshdRules, Who
 from ferry.protocol.typed_forward import TypedForward, kept_request, kept_target, shown_request
-from ferry.report import Report
+from ferry.report import Report, by_rule
 from ferry.visits import Visit
 
 from .commands import Commands
@@ -302,7 +302,7 @@ class Client:
             asked=kept,
             code=refusal.code,
             detail=refusal.detail,
-            **({"rule": refusal.rule} if refusal.rule else {}),
+            **by_rule(refusal.rule),
         )
 
     def use_key_line(self, line: KeyLine) -> None:

@@ -36,7 +36,7 @@ from ferry.protocol.forward_spec import LOCAL
 from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
-from ferry.report import Report
+from ferry.report import Report, by_rule
 
 from .direct_open import HostAt, Reached
 from .forward_settings import ForwardsInForce
@@ -238,7 +238,6 @@ class DirectChannels:
     ) -> TunnelChannel:
         """A channel of `visitor`, joined with a new stream into `tunnel`, which it has `asked` for."""
         channel = TunnelChannel(visitor.connection, None, visitor.direct)
-        rule = {"rule": str(grant.rule)} if grant.rule else {}
         visitor.direct.began(channel, Reached(*asked, target))
         joined = TunnelSplice(
             tunnel,
@@ -246,7 +245,9 @@ class DirectChannels:
             visitor.peer,
             self._clock,
             refused=partial(visitor.open_refused, *asked),
-            reports=ReachReports(partial(self._report, connection=visitor.id, target=str(tunnel.address), **rule)),
+            reports=ReachReports(
+                partial(self._report, connection=visitor.id, target=str(tunnel.address), **by_rule(grant.rule))
+            ),
         )
         channel.watch_opening(joined.visitor)
         tap = None if tunnel.tap is None else tunnel.tap.begin(None)

@@ -14,7 +14,7 @@ from ferry.clock import Clock
 from ferry.errors import INTERNAL, Refusal
 from ferry.names import ConnectionId
 from ferry.relay import RelayPhase
-from ferry.report import Report
+from ferry.report import Report, by_rule
 from ferry.streams import Stream
 from ferry.visits import Traffic
 
@@ -118,5 +118,4 @@ class OutboundVisit:
 
     def _tell(self, event: str, **more: object) -> None:
         who = {"connection": self._visitor.id, "identity": str(self._visitor.identity)}
-        rule = {"rule": str(self._rule)} if self._rule else {}
-        self._report(event, **who, asked=self._asked, address=self._address, **rule, **more)
+        self._report(event, **who, asked=self._asked, address=self._address, **by_rule(self._rule), **more)

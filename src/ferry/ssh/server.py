@@ -24,7 +24,7 @@ from ferry.names import ConnectionId, Identity, IdentityId, printable
 from ferry.policy.sshd import SshdOptions, Who
 from ferry.protocol.wrong_port import where_ssh_is
 from ferry.registry.contract import Registry
-from ferry.report import Report
+from ferry.report import Report, by_rule
 
 from .admission import Admission
 from .banner import Banners
@@ -179,7 +179,7 @@ class SshServer:
             peer=str(client.peer),
             client_version=client.client_version,
             **({"keys": [other.fingerprint for other in client.key_line.beside]} if client.key_line.beside else {}),
-            **({"rule": rule} if (rule := client.key_line.places) else {}),
+            **by_rule(client.key_line.places),
         )
 
     def lost(self, attempt: LoginAttempt, error: Exception | None) -> None:

@@ -28,7 +28,7 @@ from ferry.policy.port_lines import of_another
 from ferry.registry.contract import Registry
 from ferry.registry.holders import AddressHolder, Holders, Taker
 from ferry.registry.routes import Routes, Tunnel
-from ferry.report import Report
+from ferry.report import Report, by_rule
 
 from .claims import Claim, Claims
 from .forward_decisions import ForwardDecisions, PermittedForward
@@ -181,7 +181,7 @@ class Tunnels:
             kind=tunnel.kind,
             url=kind_of(tunnel.address.kind).plain_url(tunnel.address, settings.urls),
             **tunnel.listens_at,
-            **({"rule": str(grant.rule)} if grant.rule else {}),
+            **by_rule(grant.rule),
         )
 
     # --- the way out
@@ -211,7 +211,7 @@ class Tunnels:
             kind=tunnel.kind,
             reason=reason,
             **tunnel.carried(),
-            **({"rule": str(rule)} if (rule := tunnel.forward.rule) else {}),
+            **by_rule(tunnel.forward.rule),
         )
 
     def close_all_of(self, client: TunnelClient, reason: str, *, cut: bool) -> None:
