@@ -98,6 +98,11 @@ def make_key(path: Path, kind: str = "ed25519", comment: str = "", passphrase: s
     return path
 
 
+def public_key(key: Path) -> str:
+    """The type and the key in its `.pub` file, without the comment."""
+    return " ".join(Path(f"{key}.pub").read_text().split()[:2])
+
+
 def fingerprint(key: Path) -> str:
     """`SHA256:...` of a key file."""
     done = subprocess.run(["ssh-keygen", "-l", "-f", str(key)], capture_output=True, text=True, check=True, timeout=30)

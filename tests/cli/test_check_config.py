@@ -22,6 +22,7 @@ from ferry.setup.ports import Busy
 from ferry_command import Ran, clean_environment, ferry
 from gateway_process import Gateway
 from other_user import NOBODY, needs_root, passable_folder
+from ssh_command import public_key
 
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJcYV5ZSZ7lVXdu0m6rO8bxZ1Gm7UeBy9TR5q3hUq8aT alice@laptop"
 STOPPED = Running()
@@ -305,7 +306,7 @@ def test_a_fleets_file_in_a_folder_of_keys_is_to_fix(tmp_path: Path, new_key: Ca
 
 def test_keys_without_names_are_noted_with_what_to_write(tmp_path: Path, new_key: Callable[[], Path]) -> None:
     keys = tmp_path / "fleet"
-    lines = [" ".join(new_key().with_suffix(".pub").read_text().split()[:2]) for _ in range(3)]
+    lines = [public_key(new_key()) for _ in range(3)]
     keys.write_text(f"{lines[0]} name=web-1\n{lines[1]} root@web-2.example\n{lines[2]} root@web-3\n")
     configuration = config(tmp_path, access=Access(mode="keys", keys=[keys]))
     (note,) = [each for each in findings(configuration) if each.severity is Severity.NOTE and each.subject == "keys"]
@@ -317,7 +318,7 @@ def test_keys_that_cannot_be_one_of_two_are_told_with_what_to_write(
     tmp_path: Path, new_key: Callable[[], Path]
 ) -> None:
     keys = tmp_path / "fleet"
-    lines = [" ".join(new_key().with_suffix(".pub").read_text().split()[:2]) for _ in range(4)]
+    lines = [public_key(new_key()) for _ in range(4)]
 
     def told(*names: str, **sshd: object) -> list[tuple[Severity, str]]:
         keys.write_text("".join(f"{line} {name}\n" for line, name in zip(lines, names, strict=False)))
@@ -351,7 +352,7 @@ def test_ports_of_two_keys_and_those_that_nobody_can_have_are_noted(
     tmp_path: Path, new_key: Callable[[], Path]
 ) -> None:
     keys = tmp_path / "keys"
-    one, two, three = (" ".join(new_key().with_suffix(".pub").read_text().split()[:2]) for _ in range(3))
+    one, two, three = (public_key(new_key()) for _ in range(3))
     keys.write_text(
         f'permitlisten="21022",permitlisten="80" {one} name=web-1\npermitlisten="21022" {one} name=web-1\n'
         f'permitlisten="21022",permitlisten="20001",permitlisten="21023" {two}\npermitlisten="20002",permitlisten="21023" {two}\n'

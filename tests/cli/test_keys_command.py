@@ -15,7 +15,7 @@ from ferry_command import PROGRAM, Ran, clean_environment, ferry, ferry_on_termi
 from ferry_here import ferry_here
 from gateway_process import Gateway
 from other_user import NOBODY, give_to_nobody, needs_root, passable_folder
-from ssh_command import fingerprint, make_key
+from ssh_command import fingerprint, make_key, public_key
 
 
 class Stopped:
@@ -58,16 +58,10 @@ def untouched(tmp_path_factory: pytest.TempPathFactory) -> Stopped:
     return made
 
 
-def public(key: Path) -> str:
-    return " ".join(key.with_suffix(".pub").read_text().split()[:2])
-
-
 def test_a_machine_is_added_listed_disabled_enabled_and_removed(stopped: Stopped, key: Path) -> None:
     ran = stopped.keys("add", "web-1", key.with_suffix(".pub"), "--listen", "ssh", "--from", "127.0.0.0/8")
     assert ran.code == 0, ran.err
-    line = (
-        f'restrict,port-forwarding,permitlisten="localhost:{stopped.first}",from="127.0.0.0/8" {public(key)} name=web-1'
-    )
+    line = f'restrict,port-forwarding,permitlisten="localhost:{stopped.first}",from="127.0.0.0/8" {public_key(key)} name=web-1'
     assert stopped.file.read_text() == f"# machines\n{line}\n"
     for part in (
         f"added web-1 ({fingerprint(key)}) to {stopped.file}:\n{line}\n",
@@ -100,9 +94,9 @@ def test_a_machine_is_added_listed_disabled_enabled_and_removed(stopped: Stopped
 
 def test_ports_are_each_machines_own_and_those_of_lines_too(stopped: Stopped, new_key: Callable[[], Path]) -> None:
     one, two, other = new_key(), new_key(), new_key()
-    stopped.file.write_text(f'permitlisten="{stopped.first}" {public(other)} by hand\n')
+    stopped.file.write_text(f'permitlisten="{stopped.first}" {public_key(other)} by hand\n')
     ports = [
-        stopped.json("add", name, public(key), "--listen", "ssh", "--listen", "service:grafana=3000")["ports"]
+        stopped.json("add", name, public_key(key), "--listen", "ssh", "--listen", "service:grafana=3000")["ports"]
         for name, key in (("web-1", one), ("web-2", two))
     ]
     assert ports == [
@@ -117,14 +111,14 @@ def test_a_port_in_a_line_that_lets_nobody_in_is_not_given_away(
     stopped: Stopped, key: Path, new_key: Callable[[], Path]
 ) -> None:
     """Else two machines have it when the line is mended, enabled, or gets its port-forwarding."""
-    others = [public(new_key()) for _ in range(4)]
+    others = [public_key(new_key()) for _ in range(4)]
     stopped.file.write_text(
         f'restrict,port-forwarding,permitlisten="localhost:{stopped.first}",permitopen="any:any" {others[0]} a\n'
         f'#disabled restrict,port-forwarding,permitlisten="{stopped.first + 1}" {others[1]} name=web-2\n'
         f'restrict,permitlisten="localhost:{stopped.first + 2}" {others[2]} c\n'
         f'restrict, port-forwarding,permit-listen="localhost:{stopped.first + 3}" {others[3]} d\n'
     )
-    assert stopped.json("add", "web-1", public(key), "--listen", "ssh")["ports"] == [
+    assert stopped.json("add", "web-1", public_key(key), "--listen", "ssh")["ports"] == [
         {"label": "ssh", "port": stopped.first + 4}
     ]
 
@@ -132,7 +126,7 @@ def test_a_port_in_a_line_that_lets_nobody_in_is_not_given_away(
 def test_the_list_has_refused_and_expired_lines_and_the_comments_of_keys_without_a_name(
     stopped: Stopped, new_key: Callable[[], Path]
 ) -> None:
-    one, two, three, four = (public(new_key()) for _ in range(4))
+    one, two, three, four = (public_key(new_key()) for _ in range(4))
     stopped.file.write_text(
         f'restrict,permitlisten="localhost:21003",permitopen="any:any" {one} root@web-3 name=web-3\n'
         f'expiry-time="20250101" {two} root@web-4\nnonsense\n{three} root@web-5 name=web-5\n'
@@ -153,8 +147,8 @@ def test_the_list_has_refused_and_expired_lines_and_the_comments_of_keys_without
 
 
 def test_who_has_a_refused_line_alone_is_told_so(stopped: Stopped, key: Path, new_key: Callable[[], Path]) -> None:
-    lines = "".join(f"{public(new_key())} name=other-{n}\n" for n in range(7))
-    stopped.file.write_text(f'{lines}permitopen="any:any" {public(key)} name=web-3\n')
+    lines = "".join(f"{public_key(new_key())} name=other-{n}\n" for n in range(7))
+    stopped.file.write_text(f'{lines}permitopen="any:any" {public_key(key)} name=web-3\n')
     for action in ("disable", "remove"):
         ran = stopped.keys(action, "web-3")
         told = " ".join(ran.err.split())
@@ -165,7 +159,7 @@ def test_who_has_a_refused_line_alone_is_told_so(stopped: Stopped, key: Path, ne
 
 
 def test_a_port_that_the_removed_line_alone_kept_is_named(stopped: Stopped, key: Path) -> None:
-    stopped.file.write_text(f'permitlisten="21030" {public(key)} name=web-30\n')
+    stopped.file.write_text(f'permitlisten="21030" {public_key(key)} name=web-30\n')
     assert stopped.keys("remove", "web-30").out.endswith("port 21030: kept by its line alone, and free now\n")
 
 
@@ -173,7 +167,7 @@ def test_a_name_in_the_file_of_one_login_name_is_shown_as_refused(tmp_path: Path
     (tmp_path / "authorized_keys.d").mkdir()
     made = Stopped(tmp_path, "authorized_keys.d/%u")
     made.gateway.close()
-    (tmp_path / "authorized_keys.d" / "evil").write_text(f"{public(key)} name=web-20\n")
+    (tmp_path / "authorized_keys.d" / "evil").write_text(f"{public_key(key)} name=web-20\n")
     (row,) = made.json("list")
     assert (row["state"], row["name"], row["user"]) == ("refused", None, "evil")
 
@@ -181,7 +175,7 @@ def test_a_name_in_the_file_of_one_login_name_is_shown_as_refused(tmp_path: Path
 def test_the_list_fits_a_terminal_and_names_are_whole(stopped: Stopped, key: Path) -> None:
     """Options stood there one character a line, and a machine was called `w…`."""
     options = 'restrict,port-forwarding,permitlisten="localhost:21033",from="192.0.2.0/24",expiry-time="20371231"'
-    stopped.file.write_text(f"{options} {public(key)} name=machine-with-a-long-name\n")
+    stopped.file.write_text(f"{options} {public_key(key)} name=machine-with-a-long-name\n")
     command = ("keys", "--config", str(stopped.folder / "ferry.toml"))
     for columns in (60, 80, 120):
         shown = ferry_on_terminal(*command, cwd=stopped.folder, columns=columns, extra={"NO_COLOR": "1"}).out
@@ -192,7 +186,7 @@ def test_the_list_fits_a_terminal_and_names_are_whole(stopped: Stopped, key: Pat
 
 
 def test_lines_with_mistakes_are_noted_beside_the_list(stopped: Stopped, key: Path) -> None:
-    stopped.file.write_text(f"{public(key)} name=web-1\nnonsense\nrestrct {public(key)}\n")
+    stopped.file.write_text(f"{public_key(key)} name=web-1\nnonsense\nrestrct {public_key(key)}\n")
     ran = stopped.keys()
     assert ("web-1" in ran.out, ran.code) == (True, 0)
     assert ran.err == (
@@ -211,7 +205,7 @@ def test_a_key_may_be_typed_or_come_from_standard_input_and_stands_in_one_line_o
         cwd=stopped.folder, env=clean_environment(), input=given, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert added.returncode == 0, added.stderr
-    assert stopped.file.read_text() == f"# machines\n{public(key)} name=ann\n"
+    assert stopped.file.read_text() == f"# machines\n{public_key(key)} name=ann\n"
     again = stopped.keys("add", "bob", key.with_suffix(".pub"))
     assert (again.code, f"the key stands in {stopped.file}, line 2 already" in " ".join(again.err.split())) == (1, True)
 
@@ -226,7 +220,7 @@ def test_a_new_key_takes_over_and_the_old_line_is_gone(stopped: Stopped, new_key
     ]
     (row,) = stopped.json()
     assert (row["fingerprint"], row["ports"], row["name"]) == (fingerprint(new), [stopped.first], "web-1")
-    assert public(old) not in stopped.file.read_text()
+    assert public_key(old) not in stopped.file.read_text()
     assert stopped.keys("replace", "web-1", new.with_suffix(".pub")).code == 1
 
 
@@ -242,7 +236,7 @@ def test_a_replacement_that_could_not_write_the_file_is_ended_by_the_same_comman
     stopped.file.symlink_to(target)
     ran = stopped.keys("replace", "web-1", new.with_suffix(".pub"))
     assert (ran.code, target.read_text()) == (1, before)
-    assert ran.out == f"line 2: {before.splitlines()[1].replace(public(old), public(new))}\n"
+    assert ran.out == f"line 2: {before.splitlines()[1].replace(public_key(old), public_key(new))}\n"
     stopped.file.unlink()
     target.rename(stopped.file)
     assert stopped.keys("replace", "web-1", new.with_suffix(".pub")).code == 0
@@ -289,7 +283,7 @@ def test_a_link_is_not_followed_and_the_line_is_printed(stopped: Stopped, key: P
     stopped.file.symlink_to(target)
     ran = stopped.keys("add", "web-1", key.with_suffix(".pub"), "--listen", "ssh")
     assert (ran.code, target.read_text()) == (1, "# machines")
-    assert f"{public(key)} name=web-1\n" in ran.out
+    assert f"{public_key(key)} name=web-1\n" in ran.out
     assert "is a symbolic link: write the file itself into access.keys: add the line above to it" in " ".join(
         ran.err.split()
     )
@@ -348,7 +342,7 @@ def test_the_port_table_of_a_stopped_gateway_is_read_from_its_state_folder(stopp
 def test_root_changes_no_file_behind_a_link_of_another_user(key: Path) -> None:
     with passable_folder() as folder:
         roots = folder / "roots"
-        roots.write_text(f"{public(key)} name=web-1\n")
+        roots.write_text(f"{public_key(key)} name=web-1\n")
         keys = folder / "keys.d"
         keys.mkdir()
         (keys / "link.pub").symlink_to(roots)
@@ -356,9 +350,9 @@ def test_root_changes_no_file_behind_a_link_of_another_user(key: Path) -> None:
         made = Stopped(folder, "keys.d")
         made.gateway.close()
         ran = made.keys("disable", "web-1")
-        assert (ran.code, roots.read_text()) == (1, f"{public(key)} name=web-1\n")
+        assert (ran.code, roots.read_text()) == (1, f"{public_key(key)} name=web-1\n")
         (keys / "link.pub").unlink()
-        (keys / "own.pub").write_text(f"{public(key)} name=web-1\n")
+        (keys / "own.pub").write_text(f"{public_key(key)} name=web-1\n")
         give_to_nobody(keys)
         assert made.keys("disable", "web-1").code == 0
         assert (keys / "own.pub").read_text().startswith("#disabled ssh-ed25519 ")
@@ -405,7 +399,7 @@ def test_each_login_name_has_its_file_where_the_path_has_one(tmp_path: Path, key
         1, True,
     )  # fmt: skip
     done = made.json("add", "web-1", key.with_suffix(".pub"), "--user", "backup", "--listen", "ssh")
-    assert (tmp_path / "keys.d" / "backup").read_text().split()[-2:] == public(key).split()
+    assert (tmp_path / "keys.d" / "backup").read_text().split()[-2:] == public_key(key).split()
     assert "backup@localhost" in done["command"]
     (row,) = made.json()
     assert (row["name"], row["user"], row["ports"]) == ("web-1", "backup", [made.first])

@@ -14,12 +14,7 @@ from child_process import Child
 from ferry_command import ferry
 from gateway_process import Gateway
 from looks import until
-from ssh_command import Ended, StockSsh, environment, fingerprint, make_key, run
-
-
-def public(key: Path) -> str:
-    """The type and the key of a `.pub` file, without its comment."""
-    return " ".join(Path(f"{key}.pub").read_text().split()[:2])
+from ssh_command import Ended, StockSsh, environment, fingerprint, make_key, public_key, run
 
 
 def host_key(gateway: Gateway, kind: str = "ed25519") -> Path:
@@ -45,7 +40,7 @@ def test_a_client_that_trusts_the_ca_needs_no_fingerprint(
 ) -> None:
     gateway = start_gateway()
     ca, ssh = make_key(tmp_path / "ca"), gateway.ssh(tmp_path, key)
-    (tmp_path / "known_hosts").write_text(f"@cert-authority [127.0.0.1]:* {public(ca)}\n")
+    (tmp_path / "known_hosts").write_text(f"@cert-authority [127.0.0.1]:* {public_key(ca)}\n")
     algorithm = "ssh-ed25519" if kind == "ed25519" else "rsa-sha2-512"
     only = f"-oHostKeyAlgorithms={algorithm}-cert-v01@openssh.com"
     assert strict(ssh, only).code == 255
@@ -99,7 +94,7 @@ def known(ssh: StockSsh) -> set[str]:
 
 def learns(ssh: StockSsh, *keys: Path, algorithms: str = "ssh-ed25519,rsa-sha2-512,rsa-sha2-256") -> bool:
     """Whether a client has these keys alone in its known_hosts, after a connection to a host that it knows."""
-    wanted = {public(key) for key in keys}
+    wanted = {public_key(key) for key in keys}
     command = ssh.command("-N", "-o", "UpdateHostKeys=yes", "-o", f"HostKeyAlgorithms={algorithms}")
     with Child([word.replace("=accept-new", "=yes") for word in command], env=environment(ssh.folder), cwd=ssh.folder):
         until(lambda: known(ssh) == wanted)
@@ -126,7 +121,7 @@ def test_a_client_learns_all_host_keys_and_the_next_one_before_it_is_used(
     new_rsa.rename(rsa)
     gateway.start()
     assert learns(ssh, new, new_rsa)
-    assert public(old) == public(new)  # its .pub file is the new one's
+    assert public_key(old) == public_key(new)  # its .pub file is the new one's
 
 
 @pytest.mark.parametrize("bits", [256, 521])
@@ -145,7 +140,7 @@ def test_an_ecdsa_key_that_the_operator_gives_is_used_certified_and_learned(
     assert f"ECDSA {fingerprint(ecdsa)}" in gateway.ask("status")["host_keys"]
 
     ca, seen = make_key(tmp_path / "ca"), gateway.log_lines
-    (tmp_path / "known_hosts").write_text(f"@cert-authority [127.0.0.1]:* {public(ca)}\n")
+    (tmp_path / "known_hosts").write_text(f"@cert-authority [127.0.0.1]:* {public_key(ca)}\n")
     sign(ca, ecdsa, "-h", "-n", "127.0.0.1,localhost")
     gateway.event('"certificate.loaded"', after=seen)
     ended = strict(ssh, f"-oHostKeyAlgorithms={algorithm}-cert-v01@openssh.com")
@@ -155,7 +150,7 @@ def test_an_ecdsa_key_that_the_operator_gives_is_used_certified_and_learned(
 
 def knows(ssh: StockSsh, key: Path) -> None:
     """Let a client know one host key."""
-    (ssh.folder / "known_hosts").write_text(f"[{ssh.host}]:{ssh.port} {public(key)}\n")
+    (ssh.folder / "known_hosts").write_text(f"[{ssh.host}]:{ssh.port} {public_key(key)}\n")
 
 
 @pytest.mark.parametrize(

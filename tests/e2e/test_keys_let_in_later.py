@@ -15,7 +15,7 @@ import pytest
 from ferry_command import Ran, ferry
 from gateway_process import Gateway, gateway_in
 from other_user import NOBODY, give_to_nobody, needs_root, passable_folder
-from ssh_command import fingerprint, make_key
+from ssh_command import fingerprint, make_key, public_key
 
 
 def file_of_keys(folder: Path) -> Path:
@@ -98,7 +98,7 @@ def test_the_operator_lets_a_refused_key_in(refused: tuple[Gateway, Path], key: 
     assert (done.code, done.out.startswith(f"added {fingerprint(key)} to {allowed}")) == (0, True)
     first, second = allowed.read_text().splitlines()
     assert first.startswith("ssh-ed25519 ")
-    assert second.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
+    assert second.split()[:2] == public_key(key).split()
     closed.event(r'"keys.loaded".*"keys": 2')
     assert closed.ssh(tmp_path, key).run(words="whoami").out == f"web-1 with key {fingerprint(key)}\n"
 
@@ -192,7 +192,7 @@ def test_a_line_that_cannot_be_added_is_printed(
     assert closed.ssh(tmp_path, key).run(words="whoami").code == 255
     done = allow(closed, fingerprint(key))
     assert done.code == 1
-    assert done.out.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
+    assert done.out.split()[:2] == public_key(key).split()
     assert "it is not a file" in done.err
     assert "add the line above" in done.err
 
@@ -204,7 +204,7 @@ def test_a_pipe_in_the_place_of_the_file_holds_nothing_up(refused: tuple[Gateway
     os.mkfifo(allowed)
     done = allow(closed, fingerprint(key))
     assert done.code == 1
-    assert done.out.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
+    assert done.out.split()[:2] == public_key(key).split()
     assert f"{allowed} cannot be read (it is not a file" in done.err
     assert "correct access.keys" in done.err
 
@@ -278,7 +278,7 @@ def test_a_file_is_not_filled_up_until_none_of_its_keys_counts(refused: tuple[Ga
     done = allow(closed, fingerprint(key))
     assert (done.code, allowed.stat().st_size) == (1, size)
     assert "would be larger than 4 MiB, so that none of its keys counts" in " ".join(done.err.split())
-    assert done.out.split()[:2] == key.with_suffix(".pub").read_text().split()[:2]
+    assert done.out.split()[:2] == public_key(key).split()
 
 
 @needs_root

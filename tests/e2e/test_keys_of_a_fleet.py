@@ -16,7 +16,7 @@ from ferry_command import ferry
 from gateway_process import Gateway
 from line_service import LineService, ask
 from replaced_file import replace_file
-from ssh_command import StockSsh, environment, fingerprint, make_key, run
+from ssh_command import StockSsh, environment, fingerprint, make_key, public_key, run
 from sshd_program import listening, own_user
 from turns import until
 
@@ -241,7 +241,7 @@ def test_people_reach_a_machine_with_the_ssh_config_that_was_printed(fleet: Flee
     added = fleet.run("add", "db-9", key.with_suffix(".pub"), "--listen", f"ssh={sshd}")
     (port,) = (one["port"] for one in added["ports"])
     assert added["permits"] == [f'permitopen="localhost:{port}"']
-    public = " ".join(carl.with_suffix(".pub").read_text().split()[:2])
+    public = public_key(carl)
     fleet.file.write_text(fleet.file.read_text().replace(public, f"{added['permits'][0]} {public}"))
     config = fleet.folder / "people.config"
     config.write_text(
