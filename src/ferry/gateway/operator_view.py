@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -178,9 +179,8 @@ class OperatorView:
         }
         forwards = self.ssh.settings.forwards
         reservations, known = await self.registry.reservations(None), await self.machines.known()
-        return PortTable(
-            reservations, forwards.port_lines, up, known, forwards.rules, self.clock.now(), forwards.book
-        ).rows()
+        table = PortTable(reservations, forwards.port_lines, up, known, forwards.rules, self.clock.now(), forwards.book)
+        return await asyncio.to_thread(table.rows)  # thousands of ports, each a question to the policy
 
     async def reachable(self) -> MachineList:
         forwards = self.ssh.settings.forwards
