@@ -103,6 +103,8 @@ class Identity:
     anonymous: bool = False
     certificate: CertificateName | None = None
     """If it has logged in with one, and that has a key id."""
+    entered: bool = False
+    """The operator has entered its key for `name`, which the line of the key need not say (`ferry keys add --user`)."""
 
     def __str__(self) -> str:
         """For people: `web-1 (SHA256:...)`, `SHA256:...`, `web-1 (certificate, ...)`, or `anonymous`."""

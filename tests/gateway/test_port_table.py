@@ -108,7 +108,9 @@ def test_a_tunnel_without_a_reservation_has_a_row_and_other_kinds_have_none() ->
 
 def test_a_line_and_the_reservation_of_its_key_are_one_row_and_those_of_another_are_two() -> None:
     known = Known(
-        {ANN: Machine("web-1", "web-1.example"), BOB: Machine(None, None)}, {KEY: KnownKey(BOB, 1.0)}, {"web-1": ANN}
+        {ANN: Machine("web-1", "web-1.example"), BOB: Machine(None, None)},
+        {KEY: KnownKey(BOB, 1.0, entered=False)},
+        {"web-1": ANN},
     )
     lines = line(21001, "web-1")
     assert table(reservation(21001, label="ssh"), lines=lines, known=known) == [
@@ -137,7 +139,7 @@ def test_a_line_and_the_reservation_of_its_key_are_one_row_and_those_of_another_
 )
 def test_a_port_that_no_rule_lets_its_holder_publish_says_so(rule: str, states: list[str]) -> None:
     book = Rulebook(parse_policy(f"[[rule]]\n{rule}\n", "/policy", {}))
-    known = Known({ANN: Machine("ann", None)}, {KEY: KnownKey(ANN, 1.0)}, {"ann": ANN})
+    known = Known({ANN: Machine("ann", None)}, {KEY: KnownKey(ANN, 1.0, entered=False)}, {"ann": ANN})
     other = PortLine(Fingerprint("SHA256:" + "o" * 43), line(21003, "web-3")[21003][0].line)
     lines = FileLines({**line(21002, "ann"), 21003: [other]}, {})
     up = {21004: Up(ANN, "ann", NOW)}
@@ -149,7 +151,7 @@ def test_a_port_that_no_rule_lets_its_holder_publish_says_so(rule: str, states: 
 def test_the_holder_of_a_certificate_is_not_judged_by_its_key() -> None:
     """The rules know it by its CA and key id."""
     book = Rulebook(parse_policy('[[rule]]\nwho = "zoe"\npublish.ports = "*"\n', "/policy", {}))
-    known = Known({ANN: Machine(None, None)}, {Fingerprint(f"{KEY} web-1"): KnownKey(ANN, 1.0)}, {})
+    known = Known({ANN: Machine(None, None)}, {Fingerprint(f"{KEY} web-1"): KnownKey(ANN, 1.0, entered=False)}, {})
     rows = PortTable((reservation(21001),), FileLines({}, {}), {}, known, FLEET, NOW, book).rows()
     assert [row.state for row in rows] == ["down"]
 
@@ -160,7 +162,7 @@ def test_a_line_with_a_port_outside_all_ranges_is_no_row() -> None:
 
 
 def test_a_line_that_is_disabled_or_refused_says_so_and_names_its_place() -> None:
-    known = Known({ANN: Machine("web-1", None)}, {KEY: KnownKey(ANN, 1.0)}, {"web-1": ANN})
+    known = Known({ANN: Machine("web-1", None)}, {KEY: KnownKey(ANN, 1.0, entered=False)}, {"web-1": ANN})
     in_vain = {21001: [PortLine(KEY, KeyLine("web-1", file="/keys", number=3), "disabled")]}
     given = PortTable((reservation(21001, label="ssh"),), FileLines({}, in_vain), {}, known, FLEET, NOW)
     assert [(row.state, row.lines, row.kept_for_good) for row in given.rows()] == [
@@ -175,7 +177,9 @@ def test_a_line_that_is_disabled_or_refused_says_so_and_names_its_place() -> Non
 
 
 def test_a_key_without_a_name_has_its_comment_and_a_port_its_addresses() -> None:
-    known = Known({ANN: Machine(None, None), BOB: Machine("bob", None)}, {KEY: KnownKey(ANN, 1.0)}, {"bob": BOB})
+    known = Known(
+        {ANN: Machine(None, None), BOB: Machine("bob", None)}, {KEY: KnownKey(ANN, 1.0, entered=False)}, {"bob": BOB}
+    )
     up = {21001: Up(ANN, "SHA256:web", NOW, ("0.0.0.0", "[::]"))}
     rows = PortTable((reservation(21002, BOB),), FileLines({}, {}), up, known, FLEET, NOW).rows()
     assert [(row.comment, row.bound) for row in rows] == [("root@web-1", ["0.0.0.0", "[::]"]), ("", [])]

@@ -29,7 +29,7 @@ from raw_client import raw_client
 REVOKED_SECONDS = 0.75
 LITTLE = 0.1
 GONE = "your key may not log in here any more"
-RENAMED = "your key has another name= here now: connect again"
+RENAMED = "your key has another name= here now, or none: connect again"
 
 
 NOW = 1_900_000_000.0
@@ -79,16 +79,19 @@ def test_a_key_must_be_missing_for_a_while_before_its_connection_ends() -> None:
         ("alice", Keys(key="bob"), RENAMED),
         (None, Keys(key="bob"), RENAMED),
         ("alice", Keys(key="alice"), None),
-        ("alice", Keys("key"), None),
+        ("alice", Keys("key"), RENAMED),
         (None, Keys("key"), None),
-        ("alice", Anyone(), None),
+        ("alice", Anyone(), RENAMED),
+        ("entered", Keys("key"), None),
+        ("entered", Keys(key="bob"), RENAMED),
     ],
 )
 def test_a_connection_ends_if_its_key_has_another_identity_now(
     was: str | None, access: Keys | Anyone, why: str | None
 ) -> None:
-    """A key beside which no name stands any more keeps its identity."""
+    """A key that the operator has entered for a name keeps it without a word in its line, and no other key does."""
     one, revoked = connection("key", was), Revoked[Connection]()
+    one.identity = replace(one.identity, entered=was == "entered")
     assert not revoked.look([one], access, 0, NOW)
     found = revoked.look([one], access, REVOKED_SECONDS, NOW)
     assert [change for _, change in found if isinstance(change, str)] == ([] if why is None else [why])
@@ -194,10 +197,11 @@ def test_a_connection_with_a_removed_key_ends_and_the_others_stay(
     start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path, way: str
 ) -> None:
     goes, stays = new_key(), new_key()
-    folder = tmp_path / "keys"
-    folder.mkdir()
-    for key in (goes, stays):
-        (folder / key.with_suffix(".pub").name).write_bytes(key.with_suffix(".pub").read_bytes())
+    folder, other_folder = tmp_path / "keys", tmp_path / "others"
+    for into, keys in ((folder, (goes, stays)), (other_folder, (stays,))):
+        into.mkdir()
+        for key in keys:
+            (into / key.with_suffix(".pub").name).write_bytes(key.with_suffix(".pub").read_bytes())
     gateway = start_gateway(access={"mode": "keys", "keys": [folder]})
     with (
         gateway.ssh(tmp_path, goes).start("-N", "-R", "goes:80:127.0.0.1:9") as revoked,
@@ -209,7 +213,7 @@ def test_a_connection_with_a_removed_key_ends_and_the_others_stay(
         if way == "its file is taken away":
             (folder / goes.with_suffix(".pub").name).unlink()
         else:
-            gateway.settings["access"] = {"mode": "keys", "keys": [stays.with_suffix(".pub")]}
+            gateway.settings["access"] = {"mode": "keys", "keys": [other_folder]}
             gateway.write_config()
             gateway.running.signal(signal.SIGHUP)
         assert revoked.exit_code() == 255
@@ -302,6 +306,26 @@ def of_two(first: str, second: str, *, options: str = "") -> Connection:
     line = KeyLine("ann", parse_options(options, KNOWN))
     one.key_line = replace(one.key_line, beside=(OtherKey(Fingerprint(second), line),))
     return one
+
+
+async def test_a_key_whose_name_is_taken_out_of_its_line_has_nothing_of_that_name(
+    start_gateway: Callable[..., Gateway], new_key: Callable[[], Path], tmp_path: Path
+) -> None:
+    """It kept the identity for good, and reached what the other key of that name had."""
+    stays, goes, file = new_key(), new_key(), tmp_path / "keys"
+    lines = [f"{' '.join(public_words(key))} name=shop\n" for key in (stays, goes)]
+    file.write_text("".join(lines))
+    gateway = await asyncio.to_thread(start_gateway, access={"mode": "keys", "keys": [file]})
+    async with raw_client(gateway, stays) as stayed, raw_client(gateway, goes) as gone:
+        assert await stayed.forward(b"box", 22)
+        file.write_text(lines[0] + lines[1].replace("name=shop", "root@other"))
+        await gone.said_at_the_end()
+        assert (await asyncio.to_thread(gateway.event, '"connection.closed"'))["reason"] == RENAMED
+        async with raw_client(gateway, goes) as back:
+            assert not await back.forward(b"box", 22)
+            with pytest.raises(ChannelOpenError):
+                await back.connection.open_connection("box", 22)
+        assert await stayed.lives()
 
 
 @pytest.mark.parametrize("access", [Keys(first="ann"), Keys(second="ann"), Keys()])

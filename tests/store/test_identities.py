@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from sqlite3 import Connection
 from typing import cast
@@ -16,6 +17,7 @@ from ferry.report import no_report
 from ferry.store.connections import ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.identities import IdentityStore
+from ferry.store.machines import MachineStore, NewKey
 from ferry.store.registry import SqlRegistry
 
 BLOG = Address(Kind.HTTP, "blog.example.com")
@@ -116,12 +118,31 @@ async def test_an_identity_is_renamed_with_its_only_key(house: House) -> None:
     assert (await house.key("b", "web-1")).id != before.id
 
 
-async def test_a_key_that_loses_its_name_keeps_its_identity(house: House) -> None:
+async def test_the_only_key_of_a_name_that_loses_it_keeps_its_identity(house: House) -> None:
     named = await house.key("a", "web-1")
     await house.claim(BLOG, named)
     bare = await house.key("a")
-    assert bare == named
+    assert bare == replace(named, name=None)
     assert await house.owns(bare) == [BLOG]
+    assert await house.key("a", "web-1") == named
+
+
+async def test_one_of_several_keys_of_a_name_that_loses_it_is_an_identity_of_its_own(house: House) -> None:
+    named = await house.key("a", "web-1")
+    await house.key("b", "web-1")
+    await house.claim(BLOG, named)
+    bare = await house.key("b")
+    assert (bare.name, await house.owns(bare)) == (None, [])
+    assert (await house.key("a", "web-1"), await house.owns(named)) == (named, [BLOG])
+    assert (await house.key("b", "web-1")).id == named.id
+
+
+async def test_a_line_that_says_the_name_ends_the_entry_of_the_key(house: House) -> None:
+    key = NewKey(Fingerprint("SHA256:a"), "ssh-ed25519", entered=True)
+    await MachineStore(house.store).enrol("web-1", key, [], 5)
+    assert (await house.key("a")).name == "web-1"
+    assert (await house.key("a", "web-1")).name == "web-1"
+    assert (await house.key("a")).name is None
 
 
 async def test_many_first_logins_at_once_make_one_identity(house: House) -> None:

@@ -72,6 +72,11 @@ async def test_a_port_is_given_before_the_first_log_in_and_is_that_keys(house: H
     owner = await house.log_in(A, "web-1", now=20)
     assert (await house.machines.known()).keys[A].last_seen == 20
     assert isinstance(await house.claim(port(21001), owner), Claimed)
+    known = await house.machines.known()
+    assert known.identity_of(A, None) == web_1, "its only key"
+    await house.log_in(C, "web-1", now=30)
+    known = await house.machines.known()
+    assert [known.identity_of(key, None) for key in (A, C)] == [None, None], "which a log-in without a name leaves"
     assert await house.registry.prune(now=1e9, keep=1, rest=1) == 0
 
 
@@ -133,16 +138,23 @@ async def test_a_new_key_that_was_here_before_brings_its_own(house: House) -> No
     assert list((await house.machines.known()).machines) == [owner.id]
 
 
-async def test_a_line_without_a_name_leaves_the_identity_its_name(house: House) -> None:
-    owner = await house.log_in(A, "web-1")
-    assert (await house.machines.replace(A, None, new(B), 20)).name == "web-1"
-    assert await house.log_in(B) == replace(owner, fingerprint=B)
+@pytest.mark.parametrize("entered", [True, False])
+async def test_a_line_without_a_name_leaves_the_identity_the_name_that_it_was_entered_for(
+    house: House, entered: bool
+) -> None:
+    await house.machines.enrol("web-1", new(A)._replace(entered=entered), ssh(), 5)
+    if not entered:
+        await house.log_in(A, "web-1")
+    name = "web-1" if entered else None
+    assert (await house.machines.replace(A, None, new(B), 20)).name == name
+    owner = await house.log_in(B)
+    assert (owner.name, owner.entered, await house.owns(owner)) == (name, entered, [port(21000)])
 
 
 async def test_a_line_with_another_name_gives_the_identity_that_name(house: House) -> None:
     owner = await house.log_in(A, "web-1")
     assert (await house.machines.replace(A, "web-2", new(B), 20)).name == "web-2"
-    assert await house.log_in(B) == replace(owner, fingerprint=B, name="web-2")
+    assert await house.log_in(B, "web-2") == replace(owner, fingerprint=B, name="web-2")
 
 
 async def test_a_key_of_somebody_else_replaces_nothing(house: House) -> None:

@@ -77,6 +77,9 @@ def as_now(before: Rows, revision: str) -> Rows:
         now |= {name: {(*row, None) for row in now[name]} for name in ("reservations", "identities")}
     if revision < "0005":
         now["audit"] = set()
+    if revision < "0007":  # the keys of names keep them
+        named = {row[0] for row in now["identities"] if row[1] is not None}
+        now["keys"] = {(*row, row[2] in named) for row in now["keys"]}
     return now
 
 

@@ -160,7 +160,9 @@ def add(
     for_user = path is not None and "%u" in door.files[0]
     wanted = _wanted(listen)
     _line([], origins, expires, parsed.algorithm, encoded, "")  # a mistake in an option changes nothing
-    done = door.enrol(name=name, fingerprint=parsed.fingerprint, algorithm=parsed.algorithm, listen=list(wanted))
+    done = door.enrol(
+        name=name, fingerprint=parsed.fingerprint, algorithm=parsed.algorithm, listen=list(wanted), unnamed=for_user
+    )
     ports = [
         listening(one["label"], one["port"], wanted[one["label"]], loopback=one["loopback"]) for one in done["ports"]
     ]

@@ -254,6 +254,9 @@ class EnrolRequest(ApiModel):
     listen: list[str] = Field(
         description="Labels: a purpose (`ssh`), or one of several ports of it (`service:grafana`)."
     )
+    unnamed: bool = Field(
+        default=False, description="The line of the key will not say the name, which the gateway keeps for it."
+    )
 
 
 class GivenPort(ApiModel):

@@ -106,7 +106,7 @@ class Fleet:
         )
         ports = await self.store.enrol(
             name,
-            NewKey(key, wanted.algorithm),
+            NewKey(key, wanted.algorithm, wanted.unnamed),
             [Wanted(label, of.first, of.last, others) for label, of in asked.items()],
             self.clock.now(),
         )

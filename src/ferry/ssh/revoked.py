@@ -44,7 +44,7 @@ class Revocable(LetIn, Hashable, Protocol):
 C = TypeVar("C", bound=Revocable)
 
 GONE: Final = "your key may not log in here any more"
-RENAMED: Final = "your key has another name= here now: connect again"
+RENAMED: Final = "your key has another name= here now, or none: connect again"
 
 
 class Revoked(Generic[C]):
@@ -108,8 +108,8 @@ def _changed(connection: Revocable, access: KeyAccess, time: float) -> str | Key
         now = _line_now(fingerprint, line, access, caller)
         if isinstance(now, str):
             return now
-        # a key without a name keeps its identity (`Identities.identity_for_key`)
-        if now.name not in (None, line.name if found else connection.identity.name):
+        of = connection.identity
+        if now.name != (line.name if found else of.name) and (found or now.name is not None or not of.entered):
             return RENAMED
         found.append(OtherKey(fingerprint, now))
     (_, first), *others = found

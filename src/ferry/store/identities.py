@@ -3,6 +3,7 @@ another one later."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from ferry.clock import random_token
@@ -13,13 +14,13 @@ from .dialect import Connection, only_row
 from .engine import Store
 
 _OWNER: Final = """
-    SELECT keys.identity, identities.name FROM keys JOIN identities ON identities.id = keys.identity
+    SELECT keys.identity, identities.name, keys.entered FROM keys JOIN identities ON identities.id = keys.identity
     WHERE keys.fingerprint = :fingerprint"""
 _NEW_KEY: Final = """
-    INSERT INTO keys (fingerprint, algorithm, identity, first_seen, last_seen)
-    VALUES (:fingerprint, :algorithm, :identity, :now, :now)"""
+    INSERT INTO keys (fingerprint, algorithm, identity, first_seen, last_seen, entered)
+    VALUES (:fingerprint, :algorithm, :identity, :now, :now, FALSE)"""
 _SEEN: Final = """
-    UPDATE keys SET first_seen = coalesce(first_seen, :now), last_seen = :now, algorithm = :algorithm
+    UPDATE keys SET first_seen = coalesce(first_seen, :now), last_seen = :now, algorithm = :algorithm, entered = :entered
     WHERE fingerprint = :fingerprint"""
 _CALLED: Final = "SELECT id FROM identities WHERE name = :name"
 _NEW: Final = "INSERT INTO identities (id, name, created) VALUES (:id, :name, :now)"
@@ -54,15 +55,17 @@ class IdentityStore:
     ) -> Identity:
         """The identity of a key. Call it only for a key that has signed: it makes the rows that are missing.
 
-        Without a `name` (the operator wrote none beside the key) a known key keeps its identity, whatever the name of
-        that, and a new key gets a new identity. With a `name` the key belongs to the identity of that name. If no
-        identity has that name and the key is its identity's only one, that identity takes the name. Otherwise the key
-        moves; if its old identity has no key left, the reservations of that move too.
+        Without a `name` (the operator wrote none beside the key) a known key keeps its identity, if that has no name or the
+        operator has entered the key for it, and a new key gets a new identity. With a `name` the key belongs to the
+        identity of that name. If no identity has that name and the key is its identity's only one, that identity takes
+        the name. Otherwise the key moves; if its old identity has no key left, the reservations of that move too.
+
+        A name that the operator has taken out of the line goes likewise: the identity of this key alone loses it, and
+        keeps all else; one with other keys keeps all, and this key gets a new identity.
 
         While nothing can be written (a full disk), a key whose identity does not change is still accepted.
         """
-        identity, current = await self._owner_of(fingerprint, algorithm, name, now)
-        return Identity(identity, current, fingerprint)
+        return await self._owner_of(fingerprint, fingerprint, algorithm, name, now)
 
     async def identity_for_certificate(
         self, certificate: CertificateName, fingerprint: Fingerprint, now: float
@@ -71,26 +74,27 @@ class IdentityStore:
         only for one whose key has signed, as above."""
         # A fingerprint has no blank, so that no key has this one; the database keeps this form, and not `holder`.
         credential = f"{certificate.ca} {certificate.key_id}"
-        identity, name = await self._owner_of(credential, "certificate", None, now)
-        return Identity(identity, name, fingerprint, certificate=certificate)
+        owner = await self._owner_of(credential, fingerprint, "certificate", None, now)
+        return replace(owner, certificate=certificate)
 
     async def _owner_of(
-        self, credential: str, algorithm: str, name: str | None, now: float
-    ) -> tuple[IdentityId, str | None]:
-        """The identity that a key or a CA's key id points at, and the name of that. Raises StoreUnavailable."""
+        self, credential: str, fingerprint: Fingerprint, algorithm: str, name: str | None, now: float
+    ) -> Identity:
+        """The identity that a key or a CA's key id (`credential`) points at. Raises StoreUnavailable."""
 
-        def transaction(connection: Connection) -> tuple[IdentityId, str | None]:
+        def transaction(connection: Connection) -> Identity:
             key = {"fingerprint": credential, "algorithm": algorithm, "now": now}
             known = only_row(connection, _OWNER, key)
             if known is None:
                 identity = named(connection, name, now)
                 connection.execute(_NEW_KEY, {**key, "identity": identity})
-                return identity, name
-            identity, current = IdentityId(known[0]), known[1]
-            if name is not None and name != current:
-                identity, current = rename_or_move(connection, credential, identity, name, now), name
-            connection.execute(_SEEN, key)
-            return identity, current
+                return Identity(identity, name, fingerprint)
+            identity, current, entered = IdentityId(known[0]), known[1], bool(known[2]) and name is None
+            wanted = current if entered else name
+            if wanted != current:
+                identity = rename_or_move(connection, credential, identity, wanted, now)
+            connection.execute(_SEEN, {**key, "entered": entered})
+            return Identity(identity, wanted, fingerprint, entered=entered)
 
         try:
             return await self._store.run(transaction)
@@ -98,9 +102,9 @@ class IdentityStore:
             if not error.readable:
                 raise
             known = await self._store.run(lambda connection: only_row(connection, _OWNER, {"fingerprint": credential}))
-            if known is None or name not in (None, known[1]):
+            if known is None or (name != known[1] and not (name is None and known[2])):
                 raise
-            return IdentityId(known[0]), known[1]
+            return Identity(IdentityId(known[0]), known[1], fingerprint, entered=bool(known[2]))
 
     async def prune(self, before: float) -> int:
         """Delete keys last seen before `before` whose identity has no name, no reservation and no lease.
@@ -130,8 +134,11 @@ def named(connection: Connection, name: str | None, now: float) -> IdentityId:
     return made
 
 
-def rename_or_move(connection: Connection, credential: str, old: IdentityId, name: str, now: float) -> IdentityId:
-    """Give a key of the identity `old` to the identity called `name`, as `identity_for_key` says. Returns that one."""
+def rename_or_move(
+    connection: Connection, credential: str, old: IdentityId, name: str | None, now: float
+) -> IdentityId:
+    """Give a key of the identity `old` to the identity called `name`, or to one without a name, as `identity_for_key` says.
+    Returns that one."""
     if called(connection, name) is None and _keys_of(connection, old) == 1:
         connection.execute(_RENAME, {"id": old, "name": name})
         return old

@@ -18,11 +18,13 @@ from .engine import Store
 from .identities import called, move_key, named, rename_or_move
 
 _IDENTITIES: Final = "SELECT id, name, host FROM identities"
-_KEYS: Final = "SELECT fingerprint, identity, last_seen FROM keys ORDER BY fingerprint"
+_KEYS: Final = "SELECT fingerprint, identity, last_seen, entered FROM keys ORDER BY fingerprint"
 _KEY: Final = """
-    SELECT keys.identity, identities.name FROM keys JOIN identities ON identities.id = keys.identity
+    SELECT keys.identity, identities.name, keys.entered FROM keys JOIN identities ON identities.id = keys.identity
     WHERE keys.fingerprint = :fingerprint"""
-_ENTER: Final = "INSERT INTO keys (fingerprint, algorithm, identity) VALUES (:fingerprint, :algorithm, :identity)"
+_ENTER: Final = """
+    INSERT INTO keys (fingerprint, algorithm, identity, entered) VALUES (:fingerprint, :algorithm, :identity, :entered)"""
+_ENTERED: Final = "UPDATE keys SET entered = :entered WHERE fingerprint = :fingerprint"
 _DROP: Final = "DELETE FROM keys WHERE fingerprint = :fingerprint"
 _COUNT: Final = "SELECT count(*) FROM keys WHERE identity = :identity"
 _FORGET: Final = "DELETE FROM identities WHERE id = :identity"
@@ -51,6 +53,8 @@ class KnownKey(NamedTuple):
     identity: IdentityId
     last_seen: float | None
     """Seconds since the epoch; None: it has never logged in."""
+    entered: bool
+    """It keeps the name of its identity though its line does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,10 @@ class Known:
         if name is not None:
             return self.named.get(name)
         known = self.keys.get(fingerprint)
-        return None if known is None else known.identity
+        if known is None or known.entered or self.machines[known.identity].name is None:
+            return None if known is None else known.identity
+        alone = sum(other.identity == known.identity for other in self.keys.values()) == 1
+        return known.identity if alone else None  # which then loses its name, or stays with the other keys
 
 
 class NewKey(NamedTuple):
@@ -74,6 +81,8 @@ class NewKey(NamedTuple):
 
     fingerprint: Fingerprint
     algorithm: str
+    entered: bool = False
+    """Its line will not say the name."""
 
 
 class Wanted(NamedTuple):
@@ -130,7 +139,9 @@ class MachineStore:
 
 def _known(connection: Connection) -> Known:
     machines = {IdentityId(row[0]): Machine(*row[1:]) for row in connection.execute(_IDENTITIES)}
-    keys = {Fingerprint(row[0]): KnownKey(IdentityId(row[1]), row[2]) for row in connection.execute(_KEYS)}
+    keys = {
+        Fingerprint(row[0]): KnownKey(IdentityId(row[1]), row[2], bool(row[3])) for row in connection.execute(_KEYS)
+    }
     by_name = {machine.name: identity for identity, machine in machines.items() if machine.name is not None}
     return Known(machines, keys, by_name)
 
@@ -144,6 +155,7 @@ def _enrol(connection: Connection, name: str, key: NewKey, wanted: Sequence[Want
         owner = IdentityId(known[0])
         if known[1] != name:
             owner = rename_or_move(connection, key.fingerprint, owner, name, now)
+    connection.execute(_ENTERED, {"fingerprint": key.fingerprint, "entered": key.entered})
     return {one.label: _allocated(connection, owner, f"{name} ({key.fingerprint})", one, now) for one in wanted}
 
 
@@ -185,6 +197,8 @@ def _replace(connection: Connection, old: Fingerprint, name: str | None, key: Ne
         owner = named(connection, name, now) if known is None else rename_or_move(connection, old, known, name, now)
     elif before is not None:
         owner, name = IdentityId(before[0]), before[1]
+        if name is not None and not before[2]:
+            owner, name = rename_or_move(connection, old, owner, None, now), None
     else:  # it has never come, or was replaced before
         owner = named(connection, None, now) if there is None else IdentityId(there[0])
         name = None if there is None else there[1]
@@ -196,6 +210,8 @@ def _replace(connection: Connection, old: Fingerprint, name: str | None, key: Ne
                 f"the new key is one of {there[1]}: `ferry keys remove {key.fingerprint}` takes it away there"
             )
         move_key(connection, key.fingerprint, IdentityId(there[0]), owner)
+    if before is not None:
+        connection.execute(_ENTERED, {"fingerprint": key.fingerprint, "entered": bool(before[2])})
     if old != key.fingerprint:
         connection.execute(_DROP, {"fingerprint": old})
     called = f"{name} ({key.fingerprint})" if name else key.fingerprint

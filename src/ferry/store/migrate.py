@@ -16,7 +16,7 @@ from ferry.errors import StartupError
 
 from .dialect import Connection
 
-HEAD: Final = "0006"
+HEAD: Final = "0007"
 """The newest migration, which `schema.sql` equals."""
 
 SCHEMA: Final = Path(__file__).with_name("schema.sql")

@@ -31,12 +31,14 @@ CREATE TABLE identities (
 
 -- A key that the operator has entered and that has not logged in yet has no times.
 -- `fingerprint` is that of a key; of a certificate it is that of its CA, a blank, and the key id.
+-- A key that is `entered` keeps the name of its identity without a line that says it.
 CREATE TABLE keys (
     fingerprint TEXT NOT NULL,
     algorithm TEXT NOT NULL,
     identity TEXT NOT NULL,
     first_seen DOUBLE,
     last_seen DOUBLE,
+    entered BOOLEAN NOT NULL,
     CONSTRAINT pk_keys PRIMARY KEY (fingerprint),
     CONSTRAINT fk_keys_identity FOREIGN KEY(identity) REFERENCES identities (id)
 );
