@@ -242,14 +242,14 @@ def test_people_reach_a_machine_with_the_ssh_config_that_was_printed(fleet: Flee
     (port,) = (one["port"] for one in added["ports"])
     assert added["permits"] == [f'permitopen="localhost:{port}"']
     public = public_key(carl)
-    fleet.file.write_text(fleet.file.read_text().replace(public, f"{added['permits'][0]} {public}"))
+    fleet.loaded()
+    fleet.change(fleet.file.read_text().replace(public, f"{added['permits'][0]} {public}"))
     config = fleet.folder / "people.config"
     config.write_text(
         f"IdentityFile {carl}\nIdentitiesOnly yes\nIdentityAgent none\nStrictHostKeyChecking accept-new\n"
         f"UserKnownHostsFile {fleet.folder}/known_hosts\nGlobalKnownHostsFile none\n{added['operator_ssh_config']}"
     )
     host_key = make_key(fleet.folder / "db-9-host-key")
-    fleet.loaded()
     with (
         listening(fleet.folder, sshd, HostKey=host_key, AuthorizedKeysFile=carl.with_suffix(".pub")),
         fleet.ssh("db-9").start("-N", "-v", *shlex.split(added["command"])[2:4]) as machine,
