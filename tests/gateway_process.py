@@ -175,6 +175,13 @@ class Gateway:
         child.close()
         self.child = None
 
+    def reload(self, outcome: str = "reloaded") -> dict[str, Any]:
+        """Write the configuration file from `settings`, send SIGHUP, and return what it logs of that."""
+        seen = self.log_lines
+        self.write_config()
+        self.running.signal(signal.SIGHUP)
+        return self.event(rf'"config\.{outcome}"', after=seen)
+
     def kill(self) -> None:
         """Kill the process with SIGKILL."""
         child = self.running

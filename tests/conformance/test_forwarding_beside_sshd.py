@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import signal
 import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -164,9 +163,7 @@ async def test_both_open_the_same_ports(tmp_path: Path, free_port: int) -> None:
         one_range = [{"first": ports[0], "last": ports[-1], "listen": "public"}]
         tcp = {"ranges": one_range, "allocate_from": 0, "public_addresses": read["tcp"]["public_addresses"]}
         gateway.settings |= {"tcp": tcp, "sshd": read["sshd"]}
-        gateway.write_config()
-        gateway.running.signal(signal.SIGHUP)
-        await asyncio.to_thread(gateway.event, '"config.reloaded"')
+        await asyncio.to_thread(gateway.reload)
         async with asyncio.timeout(SECONDS):
             ours = await outcomes(gateway.ports.ssh, key, ports)
             settings = {"HostKey": make_key(tmp_path / "host_key"), "AuthorizedKeysFile": keys, "MaxStartups": "100"}

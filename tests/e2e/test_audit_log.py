@@ -240,13 +240,9 @@ def test_a_record_for_what_the_operator_does(gateway: Gateway, web_1: Path, orig
         assert ferry("close", "blog", "--state", gateway.state, cwd=tmp_path).code == 0
         child.exit_code()
     assert ferry("unblock", "192.0.2.1", "--state", gateway.state, cwd=tmp_path).code == 1
-    seen = gateway.log_lines
-    gateway.running.signal(signal.SIGHUP)
-    gateway.event('"config.reloaded"', after=seen)
+    gateway.reload()
     gateway.settings["access"] = {"mode": "keys", "keys": ["/nowhere"]}
-    gateway.write_config()
-    gateway.running.signal(signal.SIGHUP)
-    gateway.event('"config.rejected"', after=seen)
+    gateway.reload("rejected")
     acts = records(gateway, "--kind", "admin")
     assert [(act["what"], act["outcome"]) for act in acts] == [
         ("release blog", "ok"), ("close tunnel blog", "ok"), ("unblock 192.0.2.1", "refused"),
@@ -280,10 +276,7 @@ def test_the_records_of_what_came_into_force_have_the_hash_of_the_files(
     assert told("keys") == f"1 key in 1 file, {sums(keys)}"
     policy.write_text(f"# as approved\n{policy.read_text()}")
     gateway.settings["access"] = {"mode": "keys", "keys": [keys, more], "policy": policy}
-    gateway.write_config()
-    seen = gateway.log_lines
-    gateway.running.signal(signal.SIGHUP)
-    gateway.event('"config.reloaded"', after=seen)
+    gateway.reload()
     assert told("config") == sums(configured) != before[0]
     assert told("policy") == f"1 rule, 0 tests, {sums(policy)}"
     assert told("keys") == f"2 keys in 2 files, {sums(*sorted((keys, more)))}"
@@ -359,9 +352,7 @@ def test_the_file_is_rotated_and_has_every_record_once(
     ssh.run()
     until(lambda: '"ended"' in file.read_text())
     file.rename(moved)
-    seen = gateway.log_lines
-    gateway.running.signal(signal.SIGHUP)
-    gateway.event('"config.reloaded"', after=seen)
+    gateway.reload()
     ssh.run()
     gateway.stop()
     lines = moved.read_text().splitlines() + file.read_text().splitlines()

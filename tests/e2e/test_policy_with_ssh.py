@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -152,9 +151,7 @@ def test_a_wrong_file_keeps_the_policy_and_says_so(fleet: Fleet, lines: LineServ
             assert "and not as the file is now" in status.out
             assert why in " ".join(status.out.split())
             assert ask(port, b"hello\n") == b"HELLO\nbye\n"
-            seen = fleet.gateway.log_lines
-            fleet.gateway.running.signal(signal.SIGHUP)
-            assert why in str(fleet.gateway.event(r'"config\.rejected"', after=seen)["error"])
+            assert why in str(fleet.gateway.reload("rejected")["error"])
         assert child.running
         fleet.change(fleet.rules())
     assert fleet.gateway.health()["policy"] == "ok"
@@ -162,27 +159,21 @@ def test_a_wrong_file_keeps_the_policy_and_says_so(fleet: Fleet, lines: LineServ
 
 
 def test_a_reload_without_a_policy_file_lets_the_keys_decide_alone(fleet: Fleet, lines: LineService) -> None:
-    def reload() -> None:
-        seen = fleet.gateway.log_lines
-        fleet.gateway.write_config()
-        fleet.gateway.running.signal(signal.SIGHUP)
-        fleet.gateway.event(r'"config\.reloaded"', after=seen)
-
     access = fleet.gateway.settings["access"]
     fleet.gateway.settings["access"] = {key: value for key, value in access.items() if key != "policy"}
     outside = next(fleet.gateway.public_ports)
     try:
-        reload()
+        fleet.gateway.reload()
         assert fleet.gateway.health()["policy"] == "none"
         with fleet.ssh("web-1").start("-N", "-v", "-R", f"{outside}:localhost:{lines.port}") as child:
             child.error_line("remote forward success")
             fleet.gateway.settings["access"] = access
-            reload()
+            fleet.gateway.reload()
             assert f"port {outside} was closed" in child.error_line("was closed").string
             assert child.exit_code() == 255
     finally:
         fleet.gateway.settings["access"] = access
-        reload()
+        fleet.gateway.reload()
 
 
 def test_what_a_rule_allows_ends_with_it(fleet: Fleet, lines: LineService) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -17,19 +16,11 @@ from web_client import visit
 TROUBLESHOOTING = Path(__file__).parents[2] / "docs/troubleshooting.md"
 
 
-def reload(gateway: Gateway, outcome: str) -> dict[str, object]:
-    """Write the configuration as `settings` says by now, and see what the gateway says of it."""
-    seen = gateway.log_lines
-    gateway.write_config()
-    gateway.running.signal(signal.SIGHUP)
-    return gateway.event(rf'"config\.{outcome}"', after=seen)
-
-
 @pytest.fixture
 def gateway(modules_gateway: Gateway) -> Gateway:
     """A gateway with the configuration that it started with."""
     modules_gateway.settings = {}
-    assert reload(modules_gateway, "reloaded")["needs_restart"] == ""
+    assert modules_gateway.reload()["needs_restart"] == ""
     return modules_gateway
 
 
@@ -40,7 +31,7 @@ def test_a_listener_moves_and_tunnels_stay(
         child.line(f"http://{name}.localhost")
         old = gateway.ports.http
         gateway.settings["http"] = {"listen": f"127.0.0.1:{gateway.ports.outside}"}
-        reload(gateway, "reloaded")
+        gateway.reload()
         with socket.socket() as sock:
             assert sock.connect_ex(("127.0.0.1", old)) != 0
         with socket.create_connection(("127.0.0.1", gateway.ports.outside), timeout=10) as visitor:
@@ -53,7 +44,7 @@ def test_new_limits_hold_for_new_connections(
     gateway: Gateway, new_key: Callable[[], Path], origin: Origin, tmp_path: Path
 ) -> None:
     gateway.settings["limits"] = {"forwards_per_connection": 1}
-    reload(gateway, "reloaded")
+    gateway.reload()
     ssh = gateway.ssh(tmp_path, new_key())
     with ssh.start("-R", f"one:80:localhost:{origin.port}", "-R", f"two:80:localhost:{origin.port}") as child:
         child.error_line("which is the limit")
@@ -61,13 +52,11 @@ def test_new_limits_hold_for_new_connections(
 
 def test_keys_that_need_a_restart_are_named(gateway: Gateway) -> None:
     gateway.settings["limits"] = {"forwards_per_connection": 1}
-    assert reload(gateway, "reloaded")["needs_restart"] == ""
+    assert gateway.reload()["needs_restart"] == ""
     gateway.settings["limits"]["visitors_per_tunnel"] = 5
     gateway.settings["http"] = {"head_timeout": "3s"}
-    assert reload(gateway, "reloaded")["needs_restart"] == "http.head_timeout limits.visitors_per_tunnel"
-    assert (
-        reload(gateway, "reloaded")["needs_restart"] == "http.head_timeout limits.visitors_per_tunnel"
-    )  # it still does
+    assert gateway.reload()["needs_restart"] == "http.head_timeout limits.visitors_per_tunnel"
+    assert gateway.reload()["needs_restart"] == "http.head_timeout limits.visitors_per_tunnel"  # it still does
 
 
 def test_the_documentation_has_every_key_that_needs_a_restart() -> None:
@@ -96,12 +85,12 @@ def test_an_invalid_reload_leaves_the_old_configuration_running(
     with gateway.ssh(tmp_path, new_key()).start("-R", f"{name}:80:localhost:{origin.port}") as child:
         child.line(f"http://{name}.localhost")
         gateway.settings[table] = gateway.settings.get(table, {}) | value
-        assert why in str(reload(gateway, "rejected")["error"])
+        assert why in str(gateway.reload("rejected")["error"])
         assert visit(gateway, name).status == 200
     assert (gateway.health()["status"], gateway.health()["config"]) == ("ok", "rejected")
     assert why in gateway.ask("status")["config"]["error"]
     gateway.settings = {}
-    reload(gateway, "reloaded")
+    gateway.reload()
     assert (gateway.health()["config"], gateway.ask("status")["config"]["error"]) == ("ok", "")
 
 
@@ -114,5 +103,5 @@ def test_an_address_that_is_taken_leaves_all_listeners_as_they_were(
     ):
         child.line(f"http://{name}.localhost")
         gateway.settings["http"] = {"listen": f"127.0.0.1:{gateway.ports.outside}"}
-        assert "is in use" in str(reload(gateway, "rejected")["error"])
+        assert "is in use" in str(gateway.reload("rejected")["error"])
         assert visit(gateway, name).status == 200

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -46,11 +45,8 @@ class Pairs:
     def use(self, **sshd: object) -> None:
         """Reload with these settings."""
         if sshd != self.sshd:
-            seen, self.sshd = self.gateway.log_lines, sshd
-            self.gateway.settings["sshd"] = sshd
-            self.gateway.write_config()
-            self.gateway.running.signal(signal.SIGHUP)
-            self.gateway.event(r'"config\.reloaded"', after=seen)
+            self.sshd = self.gateway.settings["sshd"] = sshd
+            self.gateway.reload()
 
     def follow(self, *without: str, **options: str) -> None:
         """Let the gateway read another file of keys."""

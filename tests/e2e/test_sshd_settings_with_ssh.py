@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,11 +28,8 @@ def use(gateway: Gateway) -> Callable[..., int]:
     """Reloads the gateway with these settings in `[sshd]`, and gives a public port."""
 
     def reload(**settings: object) -> int:
-        seen = gateway.log_lines
         gateway.settings = {"sshd": settings}
-        gateway.write_config()
-        gateway.running.signal(signal.SIGHUP)
-        gateway.event(r'"config\.reloaded"', after=seen)
+        gateway.reload()
         return next(gateway.public_ports)
 
     return reload

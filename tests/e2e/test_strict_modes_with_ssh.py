@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from pathlib import Path
 
 from ferry_command import ferry
@@ -40,9 +39,6 @@ def test_a_key_file_that_others_may_write_lets_nobody_in_until_it_is_closed(tmp_
         keys.chmod(0o777)
         folder = gateway.event(r'"keys\.rejected"', after=seen)
         assert (folder["path"], str(folder["error"]).startswith(f"the folder {keys} belongs to ")) == (str(keys), True)
-        seen = gateway.log_lines
         gateway.settings = {"access": access, "sshd": {"strict_modes": "no"}}
-        gateway.write_config()
-        gateway.running.signal(signal.SIGHUP)
-        gateway.event(r'"config\.reloaded"', after=seen)
+        gateway.reload()
         assert ssh.run(words="whoami", user="ann").code == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,12 +84,9 @@ def test_a_policy_file_without_the_tag_changes_nothing(tagged: Tagged) -> None:
 
 def test_a_reload_with_a_tag_that_nobody_has_named_is_refused(tagged: Tagged) -> None:
     before = dict(tagged.gateway.settings)
-    seen = tagged.gateway.log_lines
     try:
         tagged.gateway.settings = {**before, "sshd": {"match": [{"tag": ["!staf"], "max_sessions": 0}]}}
-        tagged.gateway.write_config()
-        tagged.gateway.running.signal(signal.SIGHUP)
-        rejected = tagged.gateway.event(r'"config\.rejected"', after=seen)
+        rejected = tagged.gateway.reload("rejected")
         assert "[tags] has no staf, and sshd.match 1 is for it: did you mean staff?" in str(rejected["error"])
     finally:
         tagged.gateway.settings = before
