@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -77,8 +78,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 def test_a_host_is_reached_at_the_address_that_was_decided_on(rig: Rig, host: str, address: str) -> None:
     ended = rig.fetch(host)
     assert (ended.code, ended.out.endswith("hello")) == (0, True), ended.err
-    name = host.strip("[]")
-    assert rig.gateway.event(f'"host.opened".*"{name}:{PORT}"')["address"] == f"{address}:{PORT}"
+    assert rig.gateway.event(f'"host.opened".*"asked": "{re.escape(host)}:{PORT}"')["address"] == f"{address}:{PORT}"
 
 
 @pytest.mark.parametrize(("host", "kind"), [("own.example", "this host"), ("meta.example", "link-local")])
