@@ -159,12 +159,13 @@ class Gateway:
         return self.child
 
     def start(self) -> None:
-        """Start the process, and return when it serves."""
+        """Start the process, and return when it serves, and all that it logs of its start is here."""
         child = self.launch()
         try:
             child.line("^Ferry is ready")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{child.err.text}") from None
+        self.event('"gateway.started"')
 
     def stop(self) -> None:
         """Stop with SIGTERM, and check the exit code of a drain."""

@@ -106,7 +106,7 @@ def test_a_record_for_each_refusal(
     assert (refused[2]["what"], refused[2]["detail"].split(":")[0]) == ("other:22", "no_such_alias")
     assert all(record["identity"] == "web-1" for record in refused[1:])
     seen = gateway.log_lines
-    keys.write_text(f'from="192.0.2.1" {keys.read_text()}')
+    replace_file(keys, f'from="192.0.2.1" {keys.read_text()}')
     gateway.event('"keys.loaded"', after=seen)
     assert "Permission denied" in owner.run().err
     gateway.event('"handshake.ended".*"failed"', after=seen)
@@ -125,8 +125,9 @@ def test_each_key_that_a_log_in_offers_in_vain_has_one_record_with_its_line(
     twin, disabled, stranger = new_key(), new_key(), new_key()
     far = 'from="192.0.2.1" '
     seen = gateway.log_lines
-    keys.write_text(
-        f"{far}{keys.read_text()}{far}{twin.with_suffix('.pub').read_text()}#disabled {disabled.with_suffix('.pub').read_text()}"
+    replace_file(
+        keys,
+        f"{far}{keys.read_text()}{far}{twin.with_suffix('.pub').read_text()}#disabled {disabled.with_suffix('.pub').read_text()}",
     )
     gateway.event('"keys.loaded"', after=seen)
     more = [word for key in (twin, disabled, stranger) for word in ("-i", str(key))]
