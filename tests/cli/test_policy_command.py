@@ -355,6 +355,10 @@ def test_where_every_key_may_log_in_the_rules_are_listed(ask: Asked) -> None:
         (("who-can", "--publish", "1", "--reach", "a:1"), "one question at a time"),
         (("explain", "--who", "web-*", "--publish", "22"), "'web-*' is a pattern"),
         (("explain", "--who", "a", "--publish", "99999"), "'99999' is no port"),
+        (
+            ("explain", "--who", "a", "--publish", "0"),
+            "0 stands for a port that the gateway chooses: ask about one of those",
+        ),
         (("explain", "--who", "a", "--reach", "web-1"), "'web-1' is no host with a port"),
         (
             ("explain", "--who", "a", "--reach", "/run/a/x.sock"),
@@ -412,6 +416,21 @@ def test_what_the_configuration_refuses_is_told_too(ask: Asked) -> None:
     assert ask.json("explain", "--who", "web-1", "--publish", "21023")[0] == 0
     _, found = ask.json("explain", "--who", "web-1", "--publish", "admin")
     assert found["answers"][0]["gateway"]["code"] == "reserved_name"
+
+
+def test_a_name_is_asked_about_with_the_gateways_domain_too(ask: Asked) -> None:
+    ask.configure('mode = "keys"', 'keys = ["keys"]', 'policy = "domain.toml"')
+    toml = ask.folder / "ferry.toml"
+    toml.write_text(f'domain = "gw.test"\n{toml.read_text()}')
+    questions = '[[test]]\nwho = "ann"\ndeny = "reach web-1.gw.test:22"\n[[test]]\nwho = "web-1"\ndeny = "publish web-1.GW.test:22"\n'
+    (ask.folder / "domain.toml").write_text(FLEET.replace('from = ["10.0.0.0/8"]\n', "") + questions)
+    code, said = ask("check")
+    assert (code, "2 of 2 tests failed" in said) == (1, True), said
+    (ask.folder / "domain.toml").write_text(FLEET)
+    for who, words in (("ann", ("--reach", "WEB-1.gw.test:22")), ("web-2", ("--publish", "web-2.gw.test:22"))):
+        assert ask.json("explain", "--who", who, *words)[1]["answers"][0]["policy"]["allowed"]
+    assert ask("explain", "--who", "ann", "--reach", "web-1.gw.test:22")[0] == 1, "permitopen= has the other form"
+    assert ask("explain", "--who", "ann", "--reach", "web-1:22")[0] == 0
 
 
 def test_sockets_are_asked_about_by_the_names_in_the_folder_of_who_asks(ask: Asked) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ferry_command import ferry
 from ferry_here import ferry_here
 from gateway_process import Gateway, gateway_in
-from ssh_command import fingerprint, make_key
+from ssh_command import fingerprint, make_key, run
 
 KEYS = {"ann1": "ann", "ann2": "ann", "bob1": "bob", "lone": "", "rsa": "rita"}
 TWO = ["publickey,publickey"]
@@ -44,7 +44,10 @@ class Beside:
         return KEYS[key] or fingerprint(self.folder / key)
 
     def explain(self, key: str, *question: str) -> dict[str, Any]:
-        return self._asked("explain", "--who", self.who(key), *question)
+        return self.asked(self.who(key), *question)
+
+    def asked(self, who: str, *question: str) -> dict[str, Any]:
+        return self._asked("explain", "--who", who, *question)
 
     def who_can(self, *question: str) -> list[str]:
         found = self._asked("who-can", *question)["allowed"]
@@ -109,6 +112,36 @@ def test_a_key_that_the_settings_do_not_let_in_may_nothing(
     told = [each[by]["why"] for each in found["answers"] for by in ("gateway", "key") if each[by]]
     assert why is None or any(why in text for text in told), told
     assert (beside.who(keys[0]) in beside.who_can(*question)) is (why is None)
+
+
+@pytest.mark.parametrize(
+    "permits", ["localhost:{}", "127.0.0.1:{}", "*:{}", "{}", "[::1]:{}", "0.0.0.0:{}", "127.*:{}", "::*:{}"]
+)  # fmt: skip
+def test_the_address_before_a_port_is_asked_about_as_ssh_sends_it(beside: Beside, permits: str) -> None:
+    port = beside.gateway.ports.loopback[4]
+    forms = ["", "localhost:", "*:", ":", "127.0.0.1:", "[::1]:", "0.0.0.0:", "[::]:", "192.0.2.7:"]
+    listed = permits.replace("::*", "[::*]").format(port)
+    for line, sshd in ((f'permitlisten="{listed}" ann1', {}), ("ann1", {"permit_listen": [listed]})):
+        beside.use(line, **sshd)
+        told = {form: beside.explain("ann1", "--publish", f"{form}{port}")["allowed"] for form in forms}
+        assert told == {form: beside.allowed(["ann1"], f"-R {form}{port}:localhost:1") for form in forms}
+        assert any(told.values())
+        assert not all(told.values()) or permits in ("{}", "*:{}")
+
+
+def test_a_certificate_is_asked_about_with_the_blocks_for_its_holder(beside: Beside) -> None:
+    ca, key = make_key(beside.folder / "ca"), make_key(beside.folder / "m1")
+    signed = ["ssh-keygen", "-q", "-s", str(ca), "-I", "m1", "-n", "dev", str(key.with_suffix(".pub"))]
+    assert run(signed, folder=beside.folder).code == 0
+    holder, port = f"{fingerprint(ca)}:m1", beside.gateway.ports.loopback[5]
+    beside.use(
+        "cert-authority ca", match=[{"identity": [f"{fingerprint(ca)}:m*"], "permit_listen": [f"localhost:{port}"]}]
+    )
+    ssh = beside.gateway.ssh(beside.folder, key)
+    for form, allowed in (("", True), ("*:", False)):
+        assert beside.asked(holder, "--publish", f"{form}{port}")["allowed"] is allowed
+        certified = ("-o", f"CertificateFile={key}-cert.pub")
+        assert (ssh.run(*certified, words=f"explain -R {form}{port}:localhost:1").code == 0) is allowed
 
 
 def test_the_setting_that_decides_is_named_with_its_line(beside: Beside) -> None:

@@ -102,7 +102,7 @@ def test_any_words_are_a_forward_or_a_mistake(words: list[str]) -> None:
         (b"", 80, "-R 80", "-R 80", ":80"),
         (b"localhost", 80, "-R 80", "-R 80", "localhost:80"),
         (b"web-1", 22, "-R web-1:22", "-R web-1:22", "web-1:22"),
-        (b"::1", 22, "-R ::1:22", "-R ::1:22", "[::1]:22"),
+        (b"::1", 22, "-R [::1]:22", "-R [::1]:22", "[::1]:22"),
         (b"[::1]", 22, "-R [::1]:22", "-R [::1]:22", "[::1]:22"),
         (b"ann:secret@x", 22, "-R ann:secret@x:22", "-R (12 bytes):22", "(12 bytes):22"),
         (b"\xff\x1b", 22, "-R \\xff\\x1b:22", "-R (2 bytes):22", "(2 bytes):22"),

@@ -156,15 +156,15 @@ def _access_of(config: Config) -> Found:
 
 
 def _aims(publish: str | None, reach: str | None, domain: str) -> list[Aim]:
-    from ferry.hostnames import Domain, normal
-    from ferry.policy.aims import is_path, parse_publish, parse_reach
+    from ferry.hostnames import Domain
+    from ferry.policy.aims import parse_publish, parse_reach
 
     if (publish is None) == (reach is None):
         raise InvalidInput("one question at a time: write --publish 21023, or --reach web-1:22")
     if publish is not None:
-        return [parse_publish(publish if is_path(publish) else Domain(domain).relative(normal(publish)))]
+        return [parse_publish(publish, Domain(domain))]
     assert reach is not None
-    return parse_reach(reach)
+    return parse_reach(reach, Domain(domain))
 
 
 def _address(text: str | None) -> str:

@@ -28,6 +28,7 @@ from typing import Final, TypeVar
 
 from ferry import limits
 from ferry.errors import InvalidInput
+from ferry.hostnames import Domain
 from ferry.names import Fingerprint, printable
 from ferry.policy.aims import Act, Aim, What, parse_publish, parse_reach
 from ferry.policy.rulebook import Rulebook, failures
@@ -77,7 +78,7 @@ def load_policy(config: Config, now: float) -> Rulebook | None:
 
 def read_book(path: Path, config: Config) -> Rulebook:
     """The policy in a file, which has the tags that a configuration needs. Blocks. Raises InvalidInput."""
-    book = Rulebook(read_policy(path, port_ranges(config)), config.services)
+    book = Rulebook(read_policy(path, port_ranges(config), Domain(config.domain)), config.services)
     missing = [
         f"{path}: [tags] has no {printable(tag, 60)}, and sshd.match {number} is for it: {_instead(tag, book)}"
         for number, match in enumerate(config.sshd.match, 1)
@@ -104,7 +105,7 @@ def port_ranges(config: Config) -> PortRanges:
     return found
 
 
-def read_policy(path: Path, ranges: PortRanges) -> Policy:
+def read_policy(path: Path, ranges: PortRanges, domain: Domain | None = None) -> Policy:
     """The policy in a file. Blocks. Raises InvalidInput."""
     try:
         data = read_regular(path, limits.POLICY_FILE_BYTES + 1)
@@ -118,15 +119,15 @@ def read_policy(path: Path, ranges: PortRanges) -> Policy:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"{path}: not UTF-8 text (byte {error.start}): save it as UTF-8") from None
-    return replace(parse_policy(text, str(path), ranges), sha256=sha256(data).hexdigest())
+    return replace(parse_policy(text, str(path), ranges, domain), sha256=sha256(data).hexdigest())
 
 
-def parse_policy(text: str, file: str, ranges: PortRanges) -> Policy:
-    """The policy in a text. `file` names it in errors. Raises InvalidInput with one sentence per mistake."""
+def parse_policy(text: str, file: str, ranges: PortRanges, domain: Domain | None = None) -> Policy:
+    """The policy in a text. `file` names it in errors. `domain` is the gateway's, for its tests. Raises InvalidInput with one sentence per mistake."""
     provenance = Provenance(file, lines=lines_of(text))
     mistakes = Mistakes()
     table = read_toml(text, provenance, mistakes)
-    policy = _Reading(provenance, mistakes, ranges).policy(table)
+    policy = _Reading(provenance, mistakes, ranges, domain).policy(table)
     if mistakes.texts:
         shown = in_order(mistakes.texts, file)
         more = len(shown) - limits.CONFIG_MISTAKES
@@ -139,8 +140,9 @@ def parse_policy(text: str, file: str, ranges: PortRanges) -> Policy:
 class _Reading:
     """One reading of a file."""
 
-    def __init__(self, provenance: Provenance, mistakes: Mistakes, ranges: PortRanges) -> None:
+    def __init__(self, provenance: Provenance, mistakes: Mistakes, ranges: PortRanges, domain: Domain | None) -> None:
         self._provenance = provenance
+        self._domain = domain
         self._mistakes = mistakes
         self._ranges = ranges
         self._tags: dict[str, Members] = {}
@@ -348,7 +350,7 @@ class _Reading:
             if word in table:
                 key = f"{at}.{word}"
                 for text in self._texts(key, table[word], '["publish 21023"]'):
-                    wanted = self._try(key, partial(parse_question, text))
+                    wanted = self._try(key, partial(parse_question, text, self._domain))
                     if wanted is not None:
                         line = self._provenance.number(key)
                         found.append(Example(line, asker, text, tuple(wanted), word == "accept"))
@@ -392,14 +394,14 @@ def asker_of(who: str, key: str, address: str, now: float) -> Asker:
     return Asker(member.name or None, fingerprint, False, address, address, now, member.holder or None)
 
 
-def parse_question(text: str) -> list[Aim]:
+def parse_question(text: str, domain: Domain | None) -> list[Aim]:
     """`publish 21023`, `reach web-1:22`. Raises InvalidInput."""
     word, _, target = text.strip().partition(" ")
     match word:
         case Act.PUBLISH:
-            return [parse_publish(target.strip())]
+            return [parse_publish(target.strip(), domain)]
         case Act.REACH:
-            return parse_reach(target.strip())
+            return parse_reach(target.strip(), domain)
     raise InvalidInput(f'{printable(text, 60)!r} begins with neither publish nor reach: write "publish 21023"')
 
 

@@ -8,12 +8,13 @@ from typing import Final, NamedTuple
 
 from ferry import limits
 from ferry.errors import InvalidInput
-from ferry.hostnames import normal
+from ferry.hostnames import Domain, normal
 from ferry.names import parse_label, printable
-from ferry.protocol.forward_spec import EVERYWHERE, LOCAL
+from ferry.protocol.forward_spec import EVERYWHERE, LOCAL, is_numeric
 from ferry.protocol.socket_path import is_name
 
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+EVERY_ADDRESS: Final = "*"
 _WEB_PORTS: Final = frozenset({80, 443})
 
 
@@ -49,7 +50,8 @@ class Aim(NamedTuple):
     port: int
     """0 for a web name or a socket."""
     typed: str = ""
-    """The host as somebody types it, if that is another form of the name: of a port that is reached by an address."""
+    """The host as somebody types it, if that is another form of the name: an alias below the gateway's domain, the address by
+    which a port is reached, or the one on which a port is to listen (EVERY_ADDRESS: all)."""
 
     @property
     def target(self) -> str:
@@ -76,28 +78,32 @@ def publish_port(port: int) -> Aim:
     return Aim(Act.PUBLISH, What.PORT, "", port)
 
 
-def parse_publish(text: str) -> Aim:
-    """`21023`, `localhost:21023`, `blog`, `blog:80`, `web-1:22`, `/x.sock`, as they stand behind `ssh -R`. Raises
-    InvalidInput."""
+def parse_publish(text: str, domain: Domain | None = None) -> Aim:
+    """`21023`, `localhost:21023`, `*:21023`, `blog`, `blog:80`, `web-1:22`, `/x.sock`, as they stand behind `ssh -R`. A name may
+    have the gateway's `domain` behind it. Raises InvalidInput."""
     if is_path(text):
         return _socket(Act.PUBLISH, text)
+    if text.rpartition(":")[2] == "0":
+        raise InvalidInput(
+            "0 stands for a port that the gateway chooses: ask about one of those that it gives, such as 22000"
+        )
     host, port = _split(text)
     if port is None:
         if _PORT.fullmatch(host):
             return publish_port(_port(host))
-        return Aim(Act.PUBLISH, What.NAME, parse_label(host), 0)
-    if host in (*EVERYWHERE, *LOCAL):
-        return publish_port(port)
-    label = parse_label(host)
+        return Aim(Act.PUBLISH, What.NAME, parse_label(_below(domain, host)), 0)
+    if host in (*EVERYWHERE, *LOCAL) or is_numeric(host):
+        return publish_port(port)._replace(typed=host.removeprefix("localhost") if host else EVERY_ADDRESS)
+    label = parse_label(_below(domain, host))
     if port in _WEB_PORTS:
         return Aim(Act.PUBLISH, What.NAME, label, 0)
     return Aim(Act.PUBLISH, What.ALIAS, label, port)
 
 
-def parse_reach(text: str) -> list[Aim]:
-    """`web-1:22`, `localhost:21023`, `db.example.com:5432`, `/x.sock`. A name without dots may be an alias or a host, and
-    `localhost` a port that a tunnel holds or the gateway's own host: the gateway looks for the tunnel first. Raises
-    InvalidInput."""
+def parse_reach(text: str, domain: Domain | None = None) -> list[Aim]:
+    """`web-1:22`, `localhost:21023`, `db.example.com:5432`, `/x.sock`. A name without dots, or with the gateway's `domain` behind
+    it, may be an alias or a host, and `localhost` a port that a tunnel holds or the gateway's own host: the gateway looks for
+    the tunnel first. Raises InvalidInput."""
     if is_path(text):
         return [_socket(Act.REACH, text)]
     host, port = _split(text)
@@ -106,9 +112,16 @@ def parse_reach(text: str) -> list[Aim]:
     wanted = Aim(Act.REACH, What.HOST, normal(host), port)
     if host in LOCAL:
         return [Aim(Act.REACH, What.PORT, "", port, host.removeprefix("localhost")), wanted]
-    if "." in host or ":" in host:
+    label = _below(domain, host)
+    if "." in label or ":" in label:
         return [wanted]
-    return [wanted._replace(what=What.ALIAS, name=parse_label(host, "alias")), wanted]
+    typed = "" if label == host else host
+    return [wanted._replace(what=What.ALIAS, name=parse_label(label, "alias"), typed=typed), wanted]
+
+
+def _below(domain: Domain | None, host: str) -> str:
+    """A name without the gateway's domain behind it. Any other host stays as it is."""
+    return host if domain is None else domain.relative(normal(host))
 
 
 def is_path(text: str) -> bool:

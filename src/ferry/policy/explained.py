@@ -14,7 +14,7 @@ from ferry.kinds.web import HTTP
 from ferry.names import Address, CertificateName, Fingerprint, Identity, IdentityId, printable
 
 from .addresses import form_refusal
-from .aims import Act, Aim, What
+from .aims import EVERY_ADDRESS, Act, Aim, What
 from .allowance import Allowance
 from .entering import Accounts, alone_refusal, certificates_refusal, key_refusal, no_key_refusal
 from .forwards import listen_grant
@@ -240,6 +240,8 @@ def _address(who: Identity, aim: Aim, rules: ForwardRules) -> Address:
 
 def _sent(aim: Aim) -> tuple[bytes, int]:
     """The host and the port that ssh sends."""
+    if aim.act is Act.PUBLISH and aim.typed == EVERY_ADDRESS:
+        return b"", aim.port
     return (aim.typed or aim.name).encode() or b"localhost", aim.port
 
 

@@ -56,7 +56,7 @@ def read_forward(host: bytes, port: int, domain: Domain, *, is_web: bool) -> Bin
         ) from None
     if not 0 <= port <= 65535:
         raise InvalidInput(f"port {port} does not exist: use 0 to 65535")
-    if text in (*EVERYWHERE, *LOCAL, "localhost.") or _is_numeric(text):
+    if text in (*EVERYWHERE, *LOCAL, "localhost.") or is_numeric(text):
         return BindRequest(None, port, text.strip("[]"))
     return BindRequest(_label(text, port, domain, is_web=is_web), port)
 
@@ -96,7 +96,8 @@ def _label(text: str, port: int, domain: Domain, *, is_web: bool) -> str:
     return parse_label(bare)
 
 
-def _is_numeric(text: str) -> bool:
+def is_numeric(text: str) -> bool:
+    """Whether a bind address is the number of one, in brackets or without."""
     try:
         ipaddress.ip_address(text.strip("[]"))
     except ValueError:

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from ferry.errors import InvalidInput
 from ferry.names import printable, typed_name
 
+from .forward_spec import is_numeric
 from .socket_path import SOCKET_PORT
 from .targets import shown_host
 
@@ -51,7 +52,9 @@ def shown_request(host: bytes, port: int) -> str:
     text = printable(host.decode("utf-8", "backslashreplace"), 80)
     if port == SOCKET_PORT:
         return f"-R {text}"
-    return f"-R {port}" if text in ("", "localhost") else f"-R {text}:{port}"
+    if text in ("", "localhost"):
+        return f"-R {port}"
+    return f"-R [{text}]:{port}" if ":" in text and is_numeric(text) and text[0] != "[" else f"-R {text}:{port}"
 
 
 def kept_request(host: bytes, port: int) -> str:
