@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from ferry.clock import SystemClock
+from ferry.clock import Clock, SystemClock
 from ferry.config.model import Config
 from ferry.edge.http.shared import Bounds
 from ferry.gateway.auditing import audited
@@ -52,10 +52,10 @@ async def opened(worker: Worker) -> AsyncIterator[Worker]:
 
 @asynccontextmanager
 async def whole_gateway(
-    config: Config, observation: Observation | None = None, bounds: Bounds | None = None
+    config: Config, observation: Observation | None = None, bounds: Bounds | None = None, clock: Clock | None = None
 ) -> AsyncIterator[Worker]:
-    """A gateway that listens, with `observation` and the edge's `bounds` if they are given."""
-    clock = SystemClock()
+    """A gateway that listens, with `observation`, the edge's `bounds` and `clock` if they are given."""
+    clock = clock or SystemClock()
     put_rsa_key(config.state)
     with observed() if observation is None else nullcontext(observation) as told:
         async with (

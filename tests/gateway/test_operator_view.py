@@ -8,6 +8,8 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from ferry.console.models import ReloadedInfo
+from ferry.console.state import NotReloaded
 from ferry.gateway.worker import Worker
 from ferry.limiters.penalties import Offence
 from ferry.names import Address, ConnectionId, Fingerprint, IdentityId, Kind, TunnelId
@@ -78,6 +80,22 @@ async def test_an_address_is_unblocked_and_reported_once(tmp_path: Path) -> None
         assert [worker.view.unblock(STRANGER) for _ in range(2)] == [True, False]
         assert worker.view.blocked() == []
         assert said(worker, "address.unblocked") == 1
+
+
+async def test_a_gateway_that_starts_or_stops_is_not_reloaded(tmp_path: Path) -> None:
+    async def reload() -> ReloadedInfo:
+        return ReloadedInfo(changed=[], needs_restart=[], policy=None, mistakes=[], more_mistakes=0, notes=[])
+
+    async with whole_gateway(config_of(tmp_path)) as worker:
+        with pytest.raises(NotReloaded, match="the gateway is starting"):
+            await worker.view.reload()
+        worker.view.reloader = reload
+        assert await worker.view.reload() == await reload()
+        assert not worker.view.status().draining
+        worker.view.start_drain()
+        assert worker.view.status().draining
+        with pytest.raises(NotReloaded, match="the gateway is stopping"):
+            await worker.view.reload()
 
 
 async def test_a_name_is_freed_once_and_that_is_told_once(tmp_path: Path, key: Path) -> None:

@@ -99,6 +99,14 @@ def test_a_reservation_that_has_run_out_is_no_row_unless_it_is_up() -> None:
     old = reservation(22001, last_used=NOW - 200)
     assert table(old) == []
     assert table(old, up={22001: Up(ANN, "ann", NOW - 5)}) == [(22001, None, None, "ann", "up", NOW - 5, False)]
+    assert table(old, up={22001: Up(BOB, "bob", NOW - 5)}) == [(22001, None, None, "bob", "up", NOW - 5, False)]
+
+
+def test_a_port_is_not_kept_until_a_time_while_it_is_up() -> None:
+    held = (reservation(22001),)
+    for up, left in (({}, 90.0), ({22001: Up(ANN, "ann", NOW - 5)}, None)):
+        (row,) = PortTable(held, FileLines({}, {}), up, NOBODY, FLEET, NOW).rows()
+        assert (row.kept_until and row.kept_until.timestamp() - NOW) == left
 
 
 def test_a_tunnel_without_a_reservation_has_a_row_and_other_kinds_have_none() -> None:
@@ -119,6 +127,10 @@ def test_a_line_and_the_reservation_of_its_key_are_one_row_and_those_of_another_
     assert table(reservation(21001, BOB), lines=lines, known=known) == [
         (21001, None, "ssh", "bob", "down", NOW - 10, False),
         (21001, "web-1.example", "ssh", "web-1", "never seen", None, True),
+    ]
+    old = reservation(21001, last_used=NOW - 200)
+    assert table(old, lines=lines, known=known, up={21001: Up(ANN, "ann", NOW - 5)}) == [
+        (21001, "web-1.example", "ssh", "ann", "up", NOW - 5, False)
     ]
     assert table(reservation(21001, BOB), lines=line(21001), known=known) == [
         (21001, None, "ssh", "bob", "down", NOW - 10, False)
@@ -173,13 +185,15 @@ def test_a_line_that_is_disabled_or_refused_says_so_and_names_its_place() -> Non
     still_up = PortTable(
         (reservation(21001, label="ssh"),), FileLines({}, in_vain), {21001: Up(ANN, "web-1", NOW)}, known, FLEET, NOW
     )
-    assert [row.state for row in still_up.rows()] == ["up"]
+    assert [(row.state, row.lines) for row in still_up.rows()] == [("up", [])]
+    both = FileLines({21001: [PortLine(KEY, KeyLine("web-1", file="/keys", number=2))]}, in_vain)
+    beside = PortTable((reservation(21001, label="ssh"),), both, {}, known, FLEET, NOW)
+    assert [(row.state, row.lines) for row in beside.rows()] == [("down", ["/keys, line 2"])]
 
 
 def test_a_key_without_a_name_has_its_comment_and_a_port_its_addresses() -> None:
-    known = Known(
-        {ANN: Machine(None, None), BOB: Machine("bob", None)}, {KEY: KnownKey(ANN, 1.0, entered=False)}, {"bob": BOB}
-    )
-    up = {21001: Up(ANN, "SHA256:web", NOW, ("0.0.0.0", "[::]"))}
-    rows = PortTable((reservation(21002, BOB),), FileLines({}, {}), up, known, FLEET, NOW).rows()
-    assert [(row.comment, row.bound) for row in rows] == [("root@web-1", ["0.0.0.0", "[::]"]), ("", [])]
+    for name, comment in ((None, "root@web-1"), ("web-1", "")):
+        known = Known({ANN: Machine(name, None), BOB: Machine(None, None)}, {KEY: KnownKey(ANN, 1.0, entered=False)}, {})
+        up = {21001: Up(ANN, "SHA256:web", NOW, ("0.0.0.0", "[::]"))}
+        rows = PortTable((reservation(21002, BOB),), FileLines({}, {}), up, known, FLEET, NOW).rows()
+        assert [(row.comment, row.bound) for row in rows] == [(comment, ["0.0.0.0", "[::]"]), ("", [])]

@@ -46,7 +46,7 @@ class PolicyFile:
         path = config.access.policy
         stamp, before = None if path is None else FileStamp.at(path), self._before
         self._before = stamp
-        if path is None or stamp == self._tried or stamp != before:
+        if stamp == self._tried or stamp != before:
             return None
         self._tried = stamp
         try:

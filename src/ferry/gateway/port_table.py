@@ -111,7 +111,7 @@ class PortTable:
                 continue
             for line in lines:
                 owner = self._owner(line)
-                if owner is None or (port, owner) not in reserved:
+                if (port, owner) not in reserved:
                     yield PortInfo(
                         port=port,
                         label=self.rules.purpose_of(port),
