@@ -193,7 +193,9 @@ def test_a_line_that_is_disabled_or_refused_says_so_and_names_its_place() -> Non
 
 def test_a_key_without_a_name_has_its_comment_and_a_port_its_addresses() -> None:
     for name, comment in ((None, "root@web-1"), ("web-1", "")):
-        known = Known({ANN: Machine(name, None), BOB: Machine(None, None)}, {KEY: KnownKey(ANN, 1.0, entered=False)}, {})
+        known = Known(
+            {ANN: Machine(name, None), BOB: Machine(None, None)}, {KEY: KnownKey(ANN, 1.0, entered=False)}, {}
+        )
         up = {21001: Up(ANN, "SHA256:web", NOW, ("0.0.0.0", "[::]"))}
         rows = PortTable((reservation(21002, BOB),), FileLines({}, {}), up, known, FLEET, NOW).rows()
         assert [(row.comment, row.bound) for row in rows] == [(comment, ["0.0.0.0", "[::]"]), ("", [])]
