@@ -45,6 +45,15 @@ async def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path, make: Callabl
         await start_in(state)
 
 
+async def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
+    state, elsewhere = tmp_path / "state", tmp_path / "elsewhere"
+    put_rsa_key(state)
+    (state / "lock").symlink_to(elsewhere)
+    with pytest.raises(StartupError, match="state/lock is a symbolic link: delete it"):
+        await start_in(state)
+    assert not elsewhere.exists()
+
+
 async def test_a_host_key_is_forgotten_once(tmp_path: Path) -> None:
     state = tmp_path / "state"
     shown = await start_in(state)

@@ -10,11 +10,7 @@ from ferry.config.model import Config
 from ferry.errors import InvalidInput
 from ferry.gateway.audit_folder import stored_log
 from ferry.gateway.kept import DATABASE
-from ferry.gateway.stopped import answer, forget_host_key
-from ferry.names import Fingerprint
-from ferry.report import no_report
-from ferry.store.engine import Store
-from ferry.store.secrets import SecretStore
+from ferry.gateway.stopped import answer
 from ferry.store.writer import open_sqlite
 
 KEY = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg"
@@ -66,16 +62,6 @@ async def test_a_new_key_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
     done = await answer(config, "replace", wanted)
     assert (done["name"], [one["label"] for one in done["held"]], done["named_in"]) == ("web-1", ["ssh"], [])
     assert [key["fingerprint"] for key in await answer(config, "keys", None)] == ["SHA256:new"]
-
-
-async def test_a_host_key_that_is_not_remembered_is_not_forgotten(tmp_path: Path) -> None:
-    config = stopped(tmp_path)
-    async with await Store.open(config.state / DATABASE, report=no_report) as store:
-        await SecretStore(store).remember_host_key("ssh-rsa", Fingerprint(KEY))
-    with pytest.raises(InvalidInput, match="no ssh-ed25519 key is remembered in"):
-        await forget_host_key(config.state, "ssh-ed25519")
-    assert await forget_host_key(config.state, "ssh-rsa") == KEY
-    assert acts(config) == ["forget-host-key ssh-rsa"]
 
 
 async def test_ports_of_a_purpose_that_is_none_are_refused(tmp_path: Path) -> None:
