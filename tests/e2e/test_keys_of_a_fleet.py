@@ -299,3 +299,48 @@ async def test_a_rekeyed_machine_has_its_port_and_the_old_key_is_cut_off(fleet: 
     assert fleet.gateway.event('"keys.forgotten"')["freed"] == f"tcp::{port}"
     assert ([one["port"] for one in gone["held"]], gone["freed"]) == ([port], True)
     await until(lambda: port not in fleet.table(), every=0.2)
+
+
+def test_a_key_with_another_line_logs_in_until_the_line_that_is_named_goes_too(fleet: Fleet) -> None:
+    stolen = fleet.keys["db-4"] = make_key(fleet.folder / "db-4")
+    fleet.run("add", "db-4", stolen.with_suffix(".pub"))
+    fleet.loaded()
+    fleet.change(f"{fleet.file.read_text()}{public_key(stolen)} name=ann-too\n")
+    number, seen = len(fleet.file.read_text().splitlines()), fleet.gateway.log_lines
+    ran = ferry("keys", "disable", "db-4", "--config", fleet.folder / "ferry.toml", cwd=fleet.folder)
+    fleet.gateway.event('"keys.loaded"', after=seen)
+    said = f"still let in: {fingerprint(stolen)} by {fleet.file}, line {number} as ann-too"
+    assert (ran.code, said in ran.err) == (1, True), ran.err
+    assert fleet.ssh("db-4").run(words="whoami").code == 0
+    fix = re.search(r"type `ferry (.+)`", ran.err)
+    assert fix is not None
+    seen = fleet.gateway.log_lines
+    fleet.run(*fix[1].split()[1:])
+    fleet.gateway.event('"keys.loaded"', after=seen)
+    assert fleet.ssh("db-4").run(words="whoami").code == 255
+
+
+async def test_a_machine_in_the_file_of_a_login_name_is_disabled_rekeyed_and_removed_by_its_name(
+    tmp_path: Path,
+) -> None:
+    made = Fleet(tmp_path)
+    (tmp_path / "keys.d").mkdir()
+    made.gateway.settings["access"] = {"mode": "keys", "keys": [tmp_path / "keys.d" / "%u"]}
+    made.keys = {name: make_key(tmp_path / name) for name in ("old", "new")}
+
+    def is_in(name: str) -> bool:
+        return "mach-9" in made.ssh(name).run(user="joe", words="whoami").out
+
+    with made.gateway.serving():
+        made.run("add", "mach-9", made.keys["old"].with_suffix(".pub"), "--listen", "ssh", "--user", "joe")
+        await until(lambda: is_in("old"), every=0.2)
+        made.run("disable", "mach-9")
+        await until(lambda: not is_in("old"), every=0.2)
+        made.run("enable", "mach-9")
+        await until(lambda: is_in("old"), every=0.2)
+        made.run("replace", "mach-9", made.keys["new"].with_suffix(".pub"))
+        await until(lambda: is_in("new"), every=0.2)
+        assert not is_in("old")
+        gone = made.run("remove", "mach-9")
+        assert [one["fingerprint"] for one in gone["removed"]] == [fingerprint(made.keys["new"])]
+        await until(lambda: not is_in("new"), every=0.2)

@@ -62,7 +62,8 @@ def keys(
     `disable NAME` puts `#disabled` before its lines, which sshd takes for a comment too, and `enable NAME` takes it away.
     `replace NAME KEY` is for a machine with a new key: names, ports and history are the new key's, and the old one is let
     in no more. `remove NAME` takes the lines out, and gives its names and ports back unless --keep is given. Connections
-    of keys that are not let in any more end within seconds.
+    of keys that are not let in any more end within seconds. Where another line still lets the key in, these commands name
+    that line and end with 1.
 
     A gateway that runs is asked; for one that has stopped the command opens its state folder. Exit codes: 0 done, 1 the file
     cannot be written (what to write is printed then) or there is no such key, 2 a wrong argument.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,13 +24,23 @@ from ferry.this_host import THIS_HOST
 from .key_file import file_for
 from .key_lines import FileLine, Mistaken, change_lines, lines_in, rewrite
 from .keys_door import Door
+from .keys_meant import (
+    all_lines,
+    check_mistakes,
+    check_renamed,
+    is_mistaken,
+    is_of,
+    lines_of,
+    state_of,
+    still_in,
+    unknown,
+)
 from .keys_texts import Machine, listening
 from .output import age, print_json, print_note, print_table, quiet_pipe, safe
 from .rules_texts import print_rules
 from .table import Column
 
 _KEY_FILE_BYTES: Final = 64 * limits.KIB
-_SOME: Final = 5  # names that a refusal shows
 _NO_RULE: Final = "no rule"  # a state of `ferry ports`: the policy file has none that lets the holder publish the port
 _NO_KEY: Final = {"fingerprint": None, "algorithm": None}
 KEYS: Final = (
@@ -46,12 +56,13 @@ KEYS: Final = (
 
 def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     """Each key of the files, with what the gateway knows of it."""
-    known = {one["fingerprint"]: one for one in door.known_keys()}
+    keys = door.known_keys()
+    known = {one["fingerprint"]: one for one in keys}
     unruled = {one["port"] for one in door.ports() if one["state"] == _NO_RULE}
     mistakes: list[Mistaken] = []
-    lines, now = lines_in([Path(file) for file in door.files], mistakes), SystemClock().now()
-    found = [_row(line, known.get(line.key.fingerprint), now) for line in lines if name is None or _is(line, name)]
-    refused = [one for one in mistakes if name is None or _is_mistaken(one, name)]
+    lines, now = all_lines(door, keys, mistakes), SystemClock().now()
+    found = [_row(line, known.get(line.key.fingerprint), now) for line in lines if name is None or is_of(line, name)]
+    refused = [one for one in mistakes if name is None or is_mistaken(one, name)]
     found += [_refused(one) for one in refused]
     order = list(dict.fromkeys([*(str(one.path) for one in lines), *(str(one.path) for one in refused)]))
     found.sort(key=lambda row: (order.index(row["file"]), row["line"]))
@@ -62,7 +73,7 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
         if door.files and key not in there and one["last_seen"] is None and name in (None, key, one["name"])
     ]
     if name is not None and not found:
-        raise _unknown(name, lines)
+        raise unknown(name, lines)
     for row in found:
         row["unruled"] = [port for port in row["ports"] if port in unruled]
     if refused:
@@ -85,14 +96,12 @@ def _row(line: FileLine, known: dict[str, Any] | None, now: float) -> dict[str, 
     body = enabled_line(line.text).strip()
     held = [one["port"] for one in known["held"] if one["label"] is not None] if known else []
     named = ports_of(KeyLine(line.name, line.key.options))
-    expires = line.key.options.expires
-    state = "disabled" if line.disabled else "expired" if expires is not None and expires < int(now) else "enabled"
     return {
-        "name": line.name or (known["name"] if known else None),
+        "name": line.name,
         "fingerprint": line.key.fingerprint,
         "algorithm": line.key.algorithm,
         "disabled": line.disabled,
-        "state": state,
+        "state": state_of(line, now),
         "comment": line.key.comment,
         "options": body[: body.find(line.key.algorithm)].strip(),
         "ports": sorted({*held, *named}),
@@ -296,30 +305,33 @@ def _read_key(text: str) -> tuple[str, AuthorizedKey]:
 
 def change(door: Door, name: str, *, disable: bool, as_json: bool) -> None:
     """Take lines out of force, or put them back."""
-    lines, word = _lines_of(door, name), "disabled" if disable else "enabled"
+    lines, word = lines_of(door, name, as_json=as_json), "disabled" if disable else "enabled"
     todo = [line for line in lines if line.disabled is not disable]
     changed = [(line, disabled_line(line.text) if disable else enabled_line(line.text)) for line in todo]
     _apply(changed, as_json=as_json)
     if as_json:
         print_json([_changed(line, word) for line in todo])
-        return
-    for line in todo:
-        typer.echo(f"{word} {_who(line)} in {safe(line.place)}")
-    if not todo:
-        typer.echo(f"{safe(name)} is {word} already")
+    else:
+        for line in todo:
+            typer.echo(f"{word} {_who(line)} in {safe(line.place)}")
+        if not todo:
+            typer.echo(f"{safe(name)} is {word} already")
+    if disable and (still := still_in(door, {line.key.fingerprint for line in lines}, "disable")):
+        raise still
 
 
 def replace(door: Door, name: str, key: str, *, as_json: bool) -> None:
     """Give all that a key has to a new one. The store comes first: until the file is written the old key is let in, and
     to run the command again ends what a crash has left."""
     encoded, new = _read_key(key)
-    lines = _lines_of(door, name)
+    lines = lines_of(door, name, as_json=as_json)
     old = {line.key.fingerprint for line in lines if line.key.fingerprint != new.fingerprint}
     if len(old) > 1:
         listed = ", ".join(sorted(old))
         raise FerryError(f"{safe(name)} has {len(old)} keys: write which in place of the name, one of {listed}")
-    all_lines = lines_in([Path(file) for file in door.files])
-    other = next((one for one in all_lines if one.key.fingerprint == new.fingerprint and one not in lines), None)
+    mine = {line.place for line in lines}
+    everything = lines_in([Path(file) for file in door.files])
+    other = next((one for one in everything if one.key.fingerprint == new.fingerprint and one.place not in mine), None)
     if other is not None:
         raise FerryError(f"the new key stands in {other.place} already, for another: `ferry keys remove` it first")
     if not old:
@@ -333,30 +345,34 @@ def replace(door: Door, name: str, key: str, *, as_json: bool) -> None:
     identity = changes[0][0].name
     done = door.replace(old=before, name=identity, new=new.fingerprint, algorithm=new.algorithm)
     _apply(changes, as_json=as_json)
+    still = still_in(door, {before}, "disable")
     moved = [one["address"] for one in done["held"]]
     for place in done.get("named_in", ()):
         print_note(f"{safe(place)}: it names the old key: write {new.fingerprint} there", as_json=as_json)
     if as_json:
         print_json({"name": done["name"], "old": before, "new": new.fingerprint, "held": done["held"]})
-        return
-    typer.echo(f"{safe(done['name'] or name)}: {new.fingerprint} in place of {before}, which is let in no more")
-    typer.echo(f"its own are {safe(', '.join(moved))}" if moved else "it has no names or ports")
+    else:
+        out = "" if still else ", which is let in no more"
+        typer.echo(f"{safe(done['name'] or name)}: {new.fingerprint} in place of {before}{out}")
+        typer.echo(f"its own are {safe(', '.join(moved))}" if moved else "it has no names or ports")
+    if still:
+        raise still
 
 
 def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
     """Take lines out. The file comes first, so that the key cannot come back and take its names meanwhile."""
     mistakes: list[Mistaken] = []
-    everything = lines_in([Path(file) for file in door.files], mistakes)
-    lines = [line for line in everything if _is(line, name)]
+    known = door.known_keys()
+    everything = all_lines(door, known, mistakes)
+    lines = [line for line in everything if is_of(line, name)]
     entered = {
-        one["fingerprint"]: one["name"]
-        for one in door.known_keys()
-        if not lines and name in (one["fingerprint"], one["name"])
+        one["fingerprint"]: one["name"] for one in known if not lines and name in (one["fingerprint"], one["name"])
     }
     if not lines:
-        _check_mistakes(name, mistakes)
+        check_mistakes([name, *entered], mistakes)
+        check_renamed(name, everything, known)
         if not entered:
-            raise _unknown(name, everything)
+            raise unknown(name, everything)
     gone = sorted({*entered, *(line.key.fingerprint for line in lines)})
     names = {one for one in (*entered.values(), *(line.name for line in lines)) if one is not None}
     stays = any(one not in lines and (one.name in names or one.key.fingerprint in gone) for one in everything)
@@ -371,7 +387,22 @@ def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
         print_json(
             {"removed": [_changed(one, "removed") for one in lines], "held": done["held"], "freed": not (keep or stays)}
         )
-        return
+    else:
+        _print_removed(lines, entered, held, named, keep=keep, stays=stays)
+    if still := still_in(door, gone, "remove"):
+        raise still
+
+
+def _print_removed(
+    lines: Sequence[FileLine],
+    entered: Mapping[str, str | None],
+    held: Sequence[str],
+    named: Sequence[str],
+    *,
+    keep: bool,
+    stays: bool,
+) -> None:
+    """`named`: ports that the lines alone kept."""
     for line in lines:
         typer.echo(f"removed {_who(line)} from {safe(line.place)}")
     for key, called in entered.items():
@@ -385,42 +416,6 @@ def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
         typer.echo("it had no names or ports")
     if named and not stays:
         typer.echo(f"{', '.join(named)}: kept by its line alone, and free now")
-
-
-def _lines_of(door: Door, name: str) -> list[FileLine]:
-    if not door.files:
-        raise FerryError("this gateway lets in every key: it has no key files (access.mode)")
-    mistakes: list[Mistaken] = []
-    lines = lines_in([Path(file) for file in door.files], mistakes)
-    if not (found := [line for line in lines if _is(line, name)]):
-        _check_mistakes(name, mistakes)
-        raise _unknown(name, lines)
-    return found
-
-
-def _check_mistakes(name: str, mistakes: Sequence[Mistaken]) -> None:
-    """Raise FerryError if a line of `name` is refused, so that it is none of those to change."""
-    for one in mistakes:
-        if _is_mistaken(one, name):
-            raise FerryError(
-                f"{one.place} has the key of {safe(name)}, and is refused, so it lets nobody in: {one.why}: correct the line, "
-                "or delete it"
-            )
-
-
-def _is(line: FileLine, name: str) -> bool:
-    return name in (line.key.fingerprint, line.name)
-
-
-def _is_mistaken(line: Mistaken, name: str) -> bool:
-    return line.key is not None and name in (line.key.fingerprint, line.name)
-
-
-def _unknown(name: str, lines: Sequence[FileLine]) -> FerryError:
-    names = sorted({line.name for line in lines if line.name is not None})
-    more = f" and {len(names) - _SOME} more (`ferry keys` lists them)" if len(names) > _SOME else ""
-    some = f"there are {', '.join(names[:_SOME])}{more}" if names else "no line has a name: write SHA256:... of the key"
-    return FerryError(f"no line of the key files has a key of {safe(name)}: {some}")
 
 
 def _in_its_state(line: FileLine, text: str) -> str:

@@ -240,6 +240,7 @@ class KeyInfo(ApiModel):
 
     fingerprint: str
     name: str | None = Field(description="The name of its identity.")
+    entered: bool = Field(description="The operator has entered it for that name, which its line need not say.")
     host: str | None = Field(description="What a session of it has called its machine last (SELF_REMOTE_HOST).")
     last_seen: Moment | None = Field(description="None: it was entered, and has never logged in.")
     held: list[HeldAddress] = Field(description="Names and ports of its identity.")

@@ -87,6 +87,7 @@ class Fleet:
             KeyInfo(
                 fingerprint=fingerprint,
                 name=known.machines[key.identity].name,
+                entered=key.entered,
                 host=known.machines[key.identity].host,
                 last_seen=None if key.last_seen is None else moment(key.last_seen),
                 held=held.get(key.identity, []),
