@@ -18,6 +18,9 @@ class AccessStandIn:
     def shut_lines_of(self, _fingerprint: Fingerprint) -> Sequence[ShutLine]:
         return ()
 
+    def place_of(self, _name: str) -> str | None:
+        return None
+
     def lines_for(self, _certificate: Certificate, _user: str) -> Sequence[KeyLine]:
         return ()
 

@@ -20,3 +20,10 @@ def replace_policy(gateway: Gateway, file: Path, text: str, outcome: str = "load
     seen = gateway.log_lines
     replace_file(file, text)
     return gateway.event(rf'"policy\.{outcome}"', after=seen)
+
+
+def replace_keys(gateway: Gateway, file: Path, text: str) -> None:
+    """Replace one of its key files, and wait until it has read that."""
+    seen = gateway.log_lines
+    replace_file(file, text)
+    gateway.event('"keys.loaded"', after=seen)

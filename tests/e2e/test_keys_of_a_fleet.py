@@ -15,7 +15,7 @@ from child_process import Child
 from ferry_command import ferry
 from gateway_process import Gateway
 from line_service import LineService, ask
-from replaced_file import replace_file
+from replaced_file import replace_keys
 from ssh_command import StockSsh, environment, fingerprint, make_key, public_key, run
 from sshd_program import listening, own_user
 from turns import until
@@ -58,12 +58,6 @@ class Fleet:
         ran = ferry("keys", *arguments, "--json", "--config", self.folder / "ferry.toml", cwd=self.folder)
         assert ran.code == 0, ran.err
         return json.loads(ran.out)
-
-    def change(self, text: str) -> None:
-        """Write the key file as an editor does, and wait until the gateway has read it."""
-        seen = self.gateway.log_lines
-        replace_file(self.file, text)
-        self.gateway.event('"keys.loaded"', after=seen)
 
     def loaded(self) -> None:
         """Wait until the gateway has read the key file after the last command, which has changed the number of keys."""
@@ -160,19 +154,19 @@ def test_the_port_of_a_line_that_an_editor_gave_another_key_is_that_keys(fleet: 
     port, written = fleet.ssh_ports[14], fleet.file.read_text()
     line = fleet.line("old", f'restrict,port-forwarding,permitlisten="{port}"', "root@web-5")
     old = (*line.split()[1:3],)
-    fleet.change(written + line)
+    replace_keys(fleet.gateway, fleet.file, written + line)
     with fleet.ssh("old").start("-N", "-v", "-R", f"{port}:localhost:{lines.port}") as child:
         child.error_line("remote forward success")
     new = fleet.line("new", "").split()
-    fleet.change(written + f"#disabled {line}" + line.replace(" ".join(old), " ".join(new)))
+    replace_keys(fleet.gateway, fleet.file, written + f"#disabled {line}" + line.replace(" ".join(old), " ".join(new)))
     ended = fleet.ssh("new").run("-N", "-R", f"{port}:localhost:{lines.port}")
     assert f"Refused -R {port}: port {port} is given to you, and another key still has it: tell" in ended.err
-    fleet.change(written + line.replace(" ".join(old), " ".join(new)))
+    replace_keys(fleet.gateway, fleet.file, written + line.replace(" ".join(old), " ".join(new)))
     with fleet.ssh("new").start("-N", "-v", "-R", f"{port}:localhost:{lines.port}") as child:
         child.error_line("remote forward success")
         row = fleet.table()[port]
         assert (row["state"], row["holder"]) == ("up", fingerprint(fleet.keys["new"]))
-    fleet.change(written)
+    replace_keys(fleet.gateway, fleet.file, written)
 
 
 def test_a_refused_reach_names_the_holder_and_the_option_that_is_missing(fleet: Fleet, lines: LineService) -> None:
@@ -243,7 +237,7 @@ def test_people_reach_a_machine_with_the_ssh_config_that_was_printed(fleet: Flee
     assert added["permits"] == [f'permitopen="localhost:{port}"']
     public = public_key(carl)
     fleet.loaded()
-    fleet.change(fleet.file.read_text().replace(public, f"{added['permits'][0]} {public}"))
+    replace_keys(fleet.gateway, fleet.file, fleet.file.read_text().replace(public, f"{added['permits'][0]} {public}"))
     config = fleet.folder / "people.config"
     config.write_text(
         f"IdentityFile {carl}\nIdentitiesOnly yes\nIdentityAgent none\nStrictHostKeyChecking accept-new\n"
@@ -305,7 +299,7 @@ def test_a_key_with_another_line_logs_in_until_the_line_that_is_named_goes_too(f
     stolen = fleet.keys["db-4"] = make_key(fleet.folder / "db-4")
     fleet.run("add", "db-4", stolen.with_suffix(".pub"))
     fleet.loaded()
-    fleet.change(f"{fleet.file.read_text()}{public_key(stolen)} name=ann-too\n")
+    replace_keys(fleet.gateway, fleet.file, f"{fleet.file.read_text()}{public_key(stolen)} name=ann-too\n")
     number, seen = len(fleet.file.read_text().splitlines()), fleet.gateway.log_lines
     ran = ferry("keys", "disable", "db-4", "--config", fleet.folder / "ferry.toml", cwd=fleet.folder)
     fleet.gateway.event('"keys.loaded"', after=seen)

@@ -16,7 +16,7 @@ from ferry.errors import InvalidInput
 from ferry.gateway.upkeep import Upkeep
 from ferry.gateway.worker import Worker
 from ferry.policy.rulebook import Rulebook
-from ferry.ssh.access import KEYS_LOOKS_MORE
+from ferry.ssh.access import KEYS_LOOKS_MORE, KeyAccess
 from hand_clock import HandClock
 from replaced_file import replace_file
 from turns import until
@@ -130,8 +130,8 @@ async def test_a_policy_that_was_read_for_an_earlier_configuration_is_not_used(
     async with stage(tmp_path, key, ALLOWED) as on:
         look = on.worker.policy.look
 
-        def slow(config: Config) -> Rulebook | InvalidInput | None:
-            found = look(config)
+        def slow(config: Config, access: KeyAccess) -> Rulebook | InvalidInput | None:
+            found = look(config, access)
             on.worker.in_force.use(config.model_copy())
             return found
 

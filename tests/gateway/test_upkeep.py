@@ -173,7 +173,7 @@ def test_each_periodic_action_runs_at_its_interval(monkeypatch: pytest.MonkeyPat
             """They are as they were."""
 
     class Policy:
-        def look(self, _config: None) -> None:
+        def look(self, _config: None, _access: object) -> None:
             count["policy"] += 1
 
     class Ssh(Counted):

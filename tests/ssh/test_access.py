@@ -458,6 +458,25 @@ def test_a_file_that_is_too_large_or_cannot_be_read_grants_nothing(
     )
 
 
+def test_the_names_of_a_file_that_cannot_be_read_stay(
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], folder: Path
+) -> None:
+    """So nobody takes one meanwhile. They go with the file."""
+    file, other = folder / "web-1.pub", folder / "web-2.pub"
+    file.write_text(public(new_key()))
+    other.write_text("#disabled " + public(new_key()))
+    keys = read(folder)
+    assert [keys.place_of(name) for name in ("web-1", "web-2", "web-3")] == [
+        f"{file}, line 1", f"{other}, line 1", None,
+    ]  # fmt: skip
+    file.write_text("#" * (KEY_FILE_BYTES + 1))
+    refresh(keys)
+    assert (keys.problem != "", keys.place_of("web-1")) == (True, f"{file}, line 1")
+    file.unlink()
+    refresh(keys)
+    assert (keys.problem, keys.place_of("web-1"), keys.place_of("web-2")) == ("", None, f"{other}, line 1")
+
+
 def test_a_missing_or_unreadable_path_stops_the_start(
     read: Callable[..., AuthorizedKeys], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

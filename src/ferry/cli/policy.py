@@ -180,14 +180,15 @@ def _address(text: str | None) -> str:
 
 
 def _check(config: Config, book: Rulebook | None, now: float, *, as_json: bool) -> None:
+    from ferry.policy.machine_names import nowhere
     from ferry.policy.rule_traps import ports_without_rule, traps_of_rules
     from ferry.policy.rulebook import failures
 
     assert book is not None
-    failed = failures(book, now)
     found = None
     with suppress(FerryError):  # a file of rules can be checked where the files of keys are not
         found = None if config.access.mode == "anyone" else _access_of(config)
+    failed = failures(book, now, nowhere if found is None else found.place_of)
     notes = list(traps_of_rules(book, now=now, names=None if found is None else found.names))
     if found is not None:
         named = {port: lines for port, lines in found.ports.items() if config.tcp.has(port)}
@@ -244,6 +245,7 @@ class _Asking:
         from ferry.gateway.wiring import rules_of
         from ferry.policy.entering import Accounts
         from ferry.policy.explained import Settings
+        from ferry.policy.machine_names import nowhere
 
         self._book = book if book is None or address else book.from_anywhere()
         self._origins = {} if book is None or address else {rule.name: rule.origins for rule in book.rules}
@@ -264,6 +266,7 @@ class _Asking:
             self._keys,
             Accounts.of_lines(self._keys),
             bool(self._access.authorities.cas),
+            nowhere if self._any_key else self._access.place_of,
         )
         self._asks_user = user is None and any(match.user for match in config.sshd.match)
         """A login name would be looked at, and none is given."""

@@ -31,6 +31,7 @@ from ferry.errors import InvalidInput
 from ferry.hostnames import Domain
 from ferry.names import Fingerprint, printable
 from ferry.policy.aims import Act, Aim, What, parse_publish, parse_reach
+from ferry.policy.machine_names import PlaceOf, nowhere
 from ferry.policy.rulebook import Rulebook, failures
 from ferry.policy.rules import ANY_PORT, Asker, Example, Members, Permit, Policy, Rule, Targets, is_pattern
 from ferry.regular_files import read_regular
@@ -64,14 +65,14 @@ Table = Mapping[str, object]
 T = TypeVar("T")
 
 
-def load_policy(config: Config, now: float) -> Rulebook | None:
+def load_policy(config: Config, now: float, place_of: PlaceOf = nowhere) -> Rulebook | None:
     """The policy of a configuration, whose tests pass; None without one. `now` is the time of the tests, in seconds since
-    the epoch. Blocks. Raises InvalidInput."""
+    the epoch, and `place_of` knows the names of keys. Blocks. Raises InvalidInput."""
     path = config.access.policy
     if path is None:
         return None
     book = read_book(path, config)
-    if failed := failures(book, now):
+    if failed := failures(book, now, place_of):
         raise InvalidInput("\n".join(failure.text(book.file) for failure in failed[: limits.CONFIG_MISTAKES]))
     return book
 

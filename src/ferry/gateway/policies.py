@@ -11,6 +11,7 @@ from ferry.errors import InvalidInput
 from ferry.policy.rulebook import Rulebook
 from ferry.regular_files import FileStamp
 from ferry.report import Report
+from ferry.ssh.access import KeyAccess
 
 
 class PolicyFile:
@@ -28,19 +29,20 @@ class PolicyFile:
         self.error = ""
         """Why the file as it is now is not in force; empty if it is."""
 
-    def load(self, config: Config) -> Rulebook | None:
-        """Read the file, changed or not. Blocks. Raises InvalidInput."""
+    def load(self, config: Config, access: KeyAccess) -> Rulebook | None:
+        """Read the file, changed or not. Its tests are asked with the names in the lines of `access`. Blocks. Raises
+        InvalidInput."""
         if config.access.policy is None:
             self._read = None
             return None
         from ferry.config.policy_file import load_policy  # 0.3 MB, which a gateway without a policy saves
 
         stamp = FileStamp.at(config.access.policy)  # before the reading, so that a later change is seen
-        book = load_policy(config, self._clock.now())
+        book = load_policy(config, self._clock.now(), access.place_of)
         self._read = stamp
         return book
 
-    def look(self, config: Config) -> Rulebook | InvalidInput | None:
+    def look(self, config: Config, access: KeyAccess) -> Rulebook | InvalidInput | None:
         """Read the file if it has changed and is the same in two looks: a program may still be writing it. None if there is
         nothing new. Blocks."""
         path = config.access.policy
@@ -50,7 +52,7 @@ class PolicyFile:
             return None
         self._tried = stamp
         try:
-            return self.load(config)
+            return self.load(config, access)
         except InvalidInput as error:
             return error
 

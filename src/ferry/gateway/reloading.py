@@ -99,7 +99,7 @@ async def _swap(config: Config, worker: Worker) -> None:
         if getattr(config, field) != getattr(old, field):
             raise StartupError(f"{field} cannot change while the gateway runs: restart it")
     access = await asyncio.to_thread(access_of, config, worker.report)
-    book = await asyncio.to_thread(worker.policy.load, config)
+    book = await asyncio.to_thread(worker.policy.load, config, access)
     settings = worker.settings_for(config, access, book)
     audit = worker.kept.audit
     await worker.certificates.use_folder(config.https.certificates)

@@ -69,7 +69,7 @@ def _policy_of(config: Config) -> PolicyInForce | None:
     from ferry.config.policy_file import load_policy
 
     try:
-        return PolicyInForce(str(path), load_policy(config, SystemClock().now()))
+        return PolicyInForce(str(path), load_policy(config, SystemClock().now(), access_of(config, no_report).place_of))
     except InvalidInput as error:
         return PolicyInForce(str(path), None, str(error))
 

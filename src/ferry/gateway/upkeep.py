@@ -45,17 +45,22 @@ class Upkeep:
         await self._kept.audit.write_late()
 
     async def read_keys(self) -> None:
-        """Read key files that have changed, and end the connections of keys that are gone."""
+        """Read key files that have changed, and end the connections of keys that are gone, and the aliases with a name that
+        another key has now."""
         access = self._worker.settings.login.access
         found = await asyncio.to_thread(access.read)
         access.use(found)
         if found is not None or self._revoked.suspects:
             await self.end_revoked()
+        if found is not None:
+            self._worker.tunnels.close_misnamed()
+            await self._worker.read_names()
+            self._worker.tunnels.close_misnamed()
 
     async def read_policy(self) -> None:
         """Read the policy file, if it has changed, and end what the policy does not allow any more."""
         worker, config = self._worker, self._worker.in_force.config
-        found = await asyncio.to_thread(worker.policy.look, config)
+        found = await asyncio.to_thread(worker.policy.look, config, worker.settings.login.access)
         if isinstance(found, InvalidInput):
             worker.policy.refused(config, found)
         elif found is not None and worker.in_force.config is config:  # no reload has come in between

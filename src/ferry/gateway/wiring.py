@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from ferry.config.model import Config
 from ferry.config.sshd_rules import sshd_rules_of
 from ferry.config.values import is_loopback
@@ -13,7 +15,7 @@ from ferry.observe.budgeted import LogRates
 from ferry.policy.rulebook import Rulebook
 from ferry.policy.visits import VisitPolicy
 from ferry.registry.routes import Ports
-from ferry.ssh.access import WatchedAccess
+from ferry.ssh.access import KeptNames, WatchedAccess
 from ferry.ssh.forward_settings import ForwardSettings
 from ferry.ssh.host_names import HostNames
 from ferry.ssh.key_identities import Identities
@@ -80,13 +82,14 @@ def settings_of(
     identities: Identities,
     ports: Ports,
     urls: Urls,
+    names: KeptNames,
     book: Rulebook | None = None,
 ) -> SshSettings:
-    """The settings of SSH connections."""
+    """The settings of SSH connections. `names` are those of the database."""
     rules = rules_of(config)
     return SshSettings(
         login=login_settings_of(config, access, identities),
-        forwards=ForwardSettings(rules, web_of(config), ports, urls, access, book),
+        forwards=ForwardSettings(rules, web_of(config), ports, urls, access, partial(names.place_of, access), book),
         notices=Notices(urls, rules, public_is_loopback(config)),
         request_log=config.session.request_log,
         end_refused=config.session.end_refused,

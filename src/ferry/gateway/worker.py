@@ -30,7 +30,7 @@ from ferry.protocol.wrong_port import to_ssh
 from ferry.registry.routes import Routes, Tunnel
 from ferry.registry.visits_in_force import VisitsInForce
 from ferry.report import Report
-from ferry.ssh.access import Anyone, AuthorizedKeys, WatchedAccess
+from ferry.ssh.access import Anyone, AuthorizedKeys, KeptNames, WatchedAccess
 from ferry.ssh.direct import DirectChannels
 from ferry.ssh.host_certificates import HostCertificates
 from ferry.ssh.host_keys import describe
@@ -106,8 +106,9 @@ class Worker:
         self.listening = Listening(self.http, self.certificates, self.in_force, report, descriptors)
         access = access_of(config, report)
         access.use(None)  # reports the keys in its files before any client connects
+        self.names = KeptNames()
         self.policy = PolicyFile(clock, report)
-        self.settings = self.settings_for(config, access, book := self.policy.load(config))
+        self.settings = self.settings_for(config, access, book := self.policy.load(config, access))
         self.policy.used(book)
         self.tunnels = Tunnels(
             worker=kept.worker,
@@ -174,6 +175,7 @@ class Worker:
             identities=self.kept.identities,
             ports=self._tcp_edge(config),
             urls=config.urls(self.certificates.covers),
+            names=self.names,
             book=book,
         )
 
@@ -202,6 +204,12 @@ class Worker:
         """Stop accepting, and cut visitors over HTTP. Clients stay until `ssh.stop`."""
         self.listening.close()
         self.http.close()
+
+    async def read_names(self) -> None:
+        """Read which keys the database has a name for. Raises StoreUnavailable."""
+        known = await self.kept.machines.known()
+        entered = ((key, known.machines[one.identity].name) for key, one in known.keys.items() if one.entered)
+        self.names.use((key, name) for key, name in entered if name is not None)
 
     async def note_reserved_hosts(self) -> None:
         """Let the local CA sign for the hosts of reservations, also before their tunnels are back."""
@@ -284,6 +292,7 @@ async def build_worker(
             make_connection=make_connection,
         )
         await worker.note_reserved_hosts()
+        await worker.read_names()
         await worker.certificates.use_folder(config.https.certificates)
         worker.host_certificates.use(worker.host_certificates.read())
         yield worker

@@ -19,6 +19,7 @@ from .allowance import Allowance
 from .entering import Accounts, alone_refusal, certificates_refusal, key_refusal, no_key_refusal
 from .forwards import listen_grant
 from .keys import ANY_KEY, Caller, KeyLine, line_refusal, log_in, names_open
+from .machine_names import PlaceOf, aim_refusal, nowhere
 from .port_lines import PortLine, kept_for_another
 from .rulebook import Rulebook
 from .rules import Asker, Rule
@@ -76,6 +77,8 @@ class Settings:
     """The same, by what a log-in with several keys goes by."""
     has_cas: bool = False
     """There are CAs: who has a certificate of one is not known."""
+    place_of_name: PlaceOf = nowhere
+    """Where a name is given to a key."""
 
     def sshd_of(self, asker: Asker, line: KeyLine | None) -> SshdOptions:
         """The operator's settings with sshd's names that count for somebody with the key of a line."""
@@ -208,7 +211,11 @@ def _line_before(settings: Settings, asker: Asker, line: KeyLine, caller: Caller
 def _by_gateway(settings: Settings, options: SshdOptions, asker: Asker, aim: Aim) -> Refusal | None:
     who = _identity(asker)
     anything = Allowance(ANY_KEY, options)
-    refusal = _by_options(anything, who, aim, settings.rules) or form_refusal(aim)
+    refusal = (
+        _by_options(anything, who, aim, settings.rules)
+        or form_refusal(aim)
+        or aim_refusal(who.name, aim, settings.rules.domain.relative(aim.name), settings.place_of_name)
+    )
     if refusal is not None or may_be_of_others(aim):
         return refusal
     address = _address(who, aim, settings.rules)

@@ -16,6 +16,7 @@ from ferry.errors import Refusal
 from .addresses import form_refusal, naming_of
 from .aims import Act, Aim, What
 from .keys import shown_time
+from .machine_names import MACHINE_NAME, PlaceOf, aim_refusal, nowhere
 from .pattern_index import PatternIndex, PermitIndex, bits_of
 from .rules import Asker, Example, Members, Naming, Permit, Policy, Rule, Targets
 
@@ -119,9 +120,11 @@ class Rulebook:
         """As `decide`, for somebody who only asks: as much as the name of a host alone tells is decided."""
         return form_refusal(wanted) or self.decide(asker, wanted, naming_of(wanted, self.services))
 
-    def decide_any(self, asker: Asker, wanted: Sequence[Aim]) -> Rule | Refusal:
-        """The first rule that allows one of `wanted`, or the refusal of the first of them."""
-        answers = [self.decide_asked(asker, each) for each in wanted]
+    def decide_any(self, asker: Asker, wanted: Sequence[Aim], place_of: PlaceOf = nowhere) -> Rule | Refusal:
+        """The first rule that allows one of `wanted`, which is not refused for the name of a key, or the refusal of the
+        first of them."""
+        label = wanted[0].name  # that of an alias has no domain, and the host of that name comes behind it
+        answers = [aim_refusal(asker.name, each, label, place_of) or self.decide_asked(asker, each) for each in wanted]
         return next((answer for answer in answers if isinstance(answer, Rule)), answers[0])
 
     def rules_for(self, aims: Sequence[Aim], address: str, now: float) -> list[Rule]:
@@ -240,15 +243,18 @@ class Failure:
                 "narrow the rule, or move the example to accept"
             )
         why = self.answer.detail.partition(": ")[2]
+        if self.answer.code == MACHINE_NAME:
+            return f"{head}accepts {example.text!r}, and {why} ({self.answer.rule}): move the example to deny"
         return f"{head}accepts {example.text!r}, and {why}: write a rule that allows it, or move the example to deny"
 
 
-def failures(book: Rulebook, now: float) -> list[Failure]:
-    """The examples of the file that fail. `now` counts for those without a time, in seconds since the epoch."""
+def failures(book: Rulebook, now: float, place_of: PlaceOf = nowhere) -> list[Failure]:
+    """The examples of the file that fail. `now` counts for those without a time, in seconds since the epoch; `place_of`
+    knows the names of keys."""
     failed = []
     for example in book.policy.examples:
         asker = example.asker if example.asker.now else example.asker._replace(now=now)
-        answer = book.decide_any(asker, example.wanted)
+        answer = book.decide_any(asker, example.wanted, place_of)
         if isinstance(answer, Rule) is not example.accept:
             failed.append(Failure(example, answer))
     return failed

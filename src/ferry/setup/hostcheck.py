@@ -21,6 +21,7 @@ from ferry.errors import FerryError
 from ferry.names import Endpoint, Fingerprint
 from ferry.policy.key_traps import traps_of
 from ferry.policy.keys import KeyLine
+from ferry.policy.machine_names import PlaceOf, nowhere
 from ferry.policy.port_lines import PortLine
 from ferry.policy.rule_traps import names_of_nobody, ports_without_rule, traps_of_rules
 from ferry.protocol.authorized_keys import name_of_file
@@ -144,7 +145,7 @@ def _check_state(state: Path) -> Iterator[Finding]:
 
 def _check_policy(config: Config) -> Iterator[Finding]:
     try:
-        book = load_policy(config, SystemClock().now())  # as the gateway does
+        book = load_policy(config, SystemClock().now(), _place_of(config))  # as the gateway does
     except FerryError as error:
         yield from (Finding(Severity.FIX, "policy", line) for line in str(error).split("\n"))
         return
@@ -167,10 +168,20 @@ def _check_matches(config: Config) -> Iterator[Finding]:
 
 def _names(config: Config) -> frozenset[str] | None:
     """The names of all keys in the files; None where every key may log in, or where they cannot be read."""
+    found = _named_keys(config)
+    return None if found is None else found.names
+
+
+def _place_of(config: Config) -> PlaceOf:
+    found = _named_keys(config)
+    return nowhere if found is None else found.place_of
+
+
+def _named_keys(config: Config) -> Found | None:
     if config.access.mode == "anyone":
         return None
     try:
-        return read_access(config.access_paths).names
+        return read_access(config.access_paths)
     except FerryError:
         return None  # `_check_keys` tells it
 
@@ -238,7 +249,7 @@ def _check_locked_out(config: Config) -> Iterator[Finding]:
     if config.access.mode == "anyone":
         return
     try:
-        book = load_policy(config, SystemClock().now())
+        book = load_policy(config, SystemClock().now(), _place_of(config))
         found = read_access(config.access_paths)
     except FerryError:
         return  # `_check_keys` and `_check_policy` tell it

@@ -3,7 +3,7 @@ they change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -67,6 +67,10 @@ class KeyAccess(Protocol):
         """The lines that have this key and let nobody in: refused or disabled ones."""
         ...
 
+    def place_of(self, name: str, /) -> str | None:
+        """A line that gives a name, in lower case, to a key (`policy.machine_names`); None: no line does."""
+        ...
+
     def lines_for(self, certificate: Certificate, user: str, /) -> Sequence[KeyLine]:
         """The lines that speak for a certificate and a login name, in their order; none: its CA is not known."""
         ...
@@ -111,6 +115,31 @@ class WatchedAccess(KeyAccess, PortLines, Protocol):
         ...
 
 
+class KeptNames:
+    """The names of keys whose lines have none: `ferry keys add --user` keeps them in the database."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, list[Fingerprint]] = {}
+        """By the name, in lower case."""
+
+    def use(self, keys: Iterable[tuple[Fingerprint, str]]) -> None:
+        """Change to these keys, each with the name of its identity."""
+        self._keys = {}
+        for key, name in keys:
+            self._keys.setdefault(name.lower(), []).append(key)
+
+    def place_of(self, access: KeyAccess, name: str) -> str | None:
+        """Where the operator has given a name to a key: a line of `access`, or here. A key counts here while a line without
+        a name has it."""
+        if (place := access.place_of(name)) is not None:
+            return place
+        for key in self._keys.get(name, ()):
+            shut = (each.line for each in access.shut_lines_of(key))
+            if (line := next((each for each in (*access.lines_of(key), *shut) if each.name is None), None)) is not None:
+                return line.place or key
+        return None
+
+
 def lines_in(
     access: KeyAccess, fingerprint: Fingerprint, certificate: Certificate | None, user: str
 ) -> Sequence[KeyLine]:
@@ -149,6 +178,9 @@ class Anyone(NoPortLines):
     def shut_lines_of(self, _fingerprint: Fingerprint) -> Sequence[ShutLine]:
         return ()
 
+    def place_of(self, _name: str) -> None:
+        """No line gives a name."""
+
     def hides(self, _line: KeyLine) -> bool:
         return False
 
@@ -173,6 +205,8 @@ class AuthorizedKeys:
         self._paths = paths
         self._report = report
         self._found = read_access(paths)
+        self._named = self._found.by_name
+        """The names of keys. Those of a file that cannot be read stay: nobody shall take them meanwhile."""
         self._told = False
         self._looks_more = KEYS_LOOKS_MORE
 
@@ -204,6 +238,10 @@ class AuthorizedKeys:
 
     def shut_lines_of(self, fingerprint: Fingerprint) -> Sequence[ShutLine]:
         return self._found.shut.get(fingerprint, ())
+
+    def place_of(self, name: str) -> str | None:
+        line = None if self.allows_keyless else self._named.get(name)
+        return None if line is None else line.place
 
     @property
     def problem(self) -> str:
@@ -239,6 +277,7 @@ class AuthorizedKeys:
             return
         self._looks_more = self._looks_more - 1 if found.listing == before.listing else KEYS_LOOKS_MORE
         self._found = found
+        self._named = {**self._named, **found.by_name} if found.problem else found.by_name
         if found != before:
             self._tell(found)
 

@@ -63,6 +63,8 @@ class Found:
     """The lines of each key that let nobody in."""
     ports_in_vain: dict[int, list[PortLine]] = field(default_factory=dict)
     """The lines that name a port in `permitlisten=`, and do not keep it."""
+    by_name: dict[str, KeyLine] = field(default_factory=dict)
+    """A line of each name of a key, of those that let nobody in too."""
     unclear: list[Unclear] = field(default_factory=list)
     """The files whose keys are perhaps not the identities that their author means."""
     authorities: Authorities = field(default_factory=Authorities)
@@ -105,9 +107,11 @@ class Found:
     @property
     def names(self) -> frozenset[str]:
         """The names of all keys, of those whose lines let nobody in too."""
-        of_keys = (line.name for lines in self.lines.values() for line in lines)
-        of_shut = (each.line.name for lines in self.shut.values() for each in lines)
-        return frozenset(name for name in (*of_keys, *of_shut) if name is not None)
+        return frozenset(self.by_name)
+
+    def place_of(self, name: str) -> str | None:
+        """Where a name is given to a key (`policy.machine_names`)."""
+        return None if (line := self.by_name.get(name)) is None else line.place
 
     @property
     def problem(self) -> str:
@@ -168,6 +172,14 @@ def _read_once(paths: AccessPaths, listing: Listing) -> Found:
         ports=ports_in(lines.items()),
         shut=shut,
         ports_in_vain=ports_in_vain(lines.items(), shut),
+        by_name={
+            line.name: line
+            for line in (
+                *(each.line for of_key in shut.values() for each in of_key),
+                *(line for of_key in lines.values() for line in of_key),
+            )
+            if line.name is not None
+        },
         unclear=reading.unclear,
         authorities=reading.authorities,
         revoked=revoked,

@@ -17,6 +17,7 @@ from ferry.kinds import kind_of
 from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Identity, WorkerId
 from ferry.policy.grants import Grant, Use
+from ferry.policy.machine_names import is_given
 from ferry.policy.port_lines import of_another
 from ferry.policy.rules import Rule
 from ferry.registry.contract import UNWRITTEN, Claimed, Lease, Registry, StoreUnavailable, Taken, TakenBy, Terms
@@ -314,7 +315,10 @@ def _first_terms(
     """The terms of a claim, before any trial."""
     rules = settings.rules
     reserve = not identity.anonymous and rules.reserve_after == 0
-    given = kind_of(address.kind).is_port and settings.port_lines.gives(address.port, identity)
+    if kind_of(address.kind).is_port:
+        given = settings.port_lines.gives(address.port, identity)
+    else:
+        given = is_given(identity.name, address)
     return replace(_terms(rules, reserve=reserve, derived=derived, network=network, label=label), given=given)
 
 

@@ -7,10 +7,10 @@ A target is looked up in this order:
    its own;
 2. an alias of the client's own identity, or of a machine of that name;
 3. a machine, by the name of its key: `web-1:22` is the port for ssh that `web-1` holds, `web-1:21022` that very port;
-4. any other alias;
-5. a host of the network, where the operator has named it for the key.
+4. any other alias, whose name no key has;
+5. a host of the network, likewise, where the operator has named it for the key.
 
-The operator gives the names of keys, so nobody takes the name of a machine by an alias. To a tunnel the bytes go from
+The operator gives the names of keys, so nobody takes the place of a machine by an alias, also while that is away. To a tunnel the bytes go from
 channel to channel; only for a host the gateway opens a socket. `policy.reach` decides.
 """
 
@@ -29,6 +29,7 @@ from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
 from ferry.names import Address, parse_label
 from ferry.policy.grants import Grant, SocketGrant
+from ferry.policy.machine_names import host_refusal, is_own
 from ferry.policy.reach import Host, HostAnswer, Wanted, decide_host, decide_tunnel, explain_host, key_refusal
 from ferry.policy.sockets import decide_socket
 from ferry.policy.visits import Target
@@ -141,7 +142,7 @@ class DirectChannels:
         if isinstance(target, Refusal):
             return target
         if target is None or (target.owner is None and wanted.named):
-            return decide_host(wanted)
+            return self._no_host(wanted) or decide_host(wanted)
         grant = decide_tunnel(wanted, target, self._visits.policy, loop=_is_loop(visitor, target))
         return grant if isinstance(grant, Refusal) else (target, grant)
 
@@ -166,14 +167,26 @@ class DirectChannels:
         """The tunnel's address that a target can mean, with its owner if a tunnel serves it; None if it means none."""
         if (address := meant_port(wanted.host, wanted.port)) is not None:
             return self._at(address)
-        name = self._domain.relative(normal(wanted.host[: limits.HOST_BYTES].decode("ascii", "replace")))
+        name = self._name(wanted)
         alias = _alias(name, wanted.port)
         tunnel = None if alias is None else self._routes.get(alias)
-        if tunnel is None or (tunnel.owner != wanted.who.id and (tunnel.owner_name or "").lower() != name):
+        if tunnel is None or (tunnel.owner != wanted.who.id and not is_own(name, tunnel.owner_name)):
             machine = self._machine(wanted, name)
             if machine is not None:
                 return machine
+            if alias is not None and self._in_force.forwards.place_of_name(name) is not None:
+                return Target(alias, None, private=True)  # the machine is away, and nobody takes its place
         return None if alias is None else self._at(alias)
+
+    def _name(self, wanted: Wanted) -> str:
+        """What a target is called, if that is an alias or a machine."""
+        return self._domain.relative(normal(wanted.host[: limits.HOST_BYTES].decode("ascii", "replace")))
+
+    def _no_host(self, wanted: Wanted) -> Refusal | None:
+        """The refusal of a host with the name of a machine, where the operator has named it for the client."""
+        if not wanted.named or meant_port(wanted.host, wanted.port) is not None:
+            return None
+        return host_refusal(self._name(wanted), wanted.port, self._in_force.forwards.place_of_name)
 
     def _at(self, address: Address) -> Target:
         tunnel = self._routes.get(address)

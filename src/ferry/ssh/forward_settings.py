@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ferry.hostnames import Urls
 from ferry.kinds.rules import ForwardRules, Web
+from ferry.policy.machine_names import PlaceOf, nowhere
 from ferry.policy.port_lines import NO_PORT_LINES, PortLines
 from ferry.policy.rulebook import Rulebook
 from ferry.registry.routes import Ports
@@ -22,6 +23,8 @@ class ForwardSettings:
     urls: Urls
     port_lines: PortLines = NO_PORT_LINES
     """The lines of key files that keep ports for their keys."""
+    place_of_name: PlaceOf = nowhere
+    """Where a name is given to a key."""
     book: Rulebook | None = None
     """The operator's policy; None: there is no policy file."""
 

@@ -8,6 +8,7 @@ from ferry.names import Address, Identity
 from ferry.policy.forwards import listen_grant
 from ferry.policy.grants import Grant
 from ferry.policy.judge import Judge
+from ferry.policy.machine_names import alias_refusal
 from ferry.policy.port_lines import kept_for_another, lasting_label, naming_own, ports_of, tcp_ports
 from ferry.registry.contract import Registry
 
@@ -16,10 +17,12 @@ from .forward_settings import ForwardSettings
 
 
 def grant_of(identity: Identity, address: Address, settings: ForwardSettings, judge: Judge | None) -> Grant | Refusal:
-    """As `listen_grant`; a port that a line of a key file keeps for another is refused too."""
+    """As `listen_grant`; a port that a line of a key file keeps for another is refused too, and the name of another's key."""
     grant = listen_grant(identity, address, settings.rules, judge)
-    if isinstance(grant, Refusal) or not kind_of(address.kind).is_port:
+    if isinstance(grant, Refusal):
         return grant
+    if not kind_of(address.kind).is_port:
+        return alias_refusal(identity.name, address, settings.place_of_name) or grant
     return kept_for_another(identity, address, settings.port_lines.lines_with_port(address.port)) or grant
 
 

@@ -24,6 +24,7 @@ from ferry.policy.forwards import (
     request_refusal,
 )
 from ferry.policy.grants import Grant
+from ferry.policy.machine_names import alias_refusal
 from ferry.policy.port_lines import of_another
 from ferry.registry.contract import Registry
 from ferry.registry.holders import AddressHolder, Holders, Taker
@@ -139,12 +140,13 @@ class Tunnels:
         return refusal or self._refusal_now(client, tunnel)  # what decided on the request may have changed
 
     def _refusal_now(self, client: TunnelClient, tunnel: SshTunnel) -> Refusal | None:
-        """Why a tunnel is not allowed any more: by the line of its client's key, by the operator's settings, or by the
-        policy."""
+        """Why a tunnel is not allowed any more: by the line of its client's key, by the operator's settings, by the name of
+        another key, or by the policy."""
         settings, may, forward = self._in_force.forwards, client.may, tunnel.forward
         return (
             request_refusal(may, forward.request, tunnel.bind, settings.rules)
             or tunnel.moved(settings.rules, may)
+            or alias_refusal(client.identity.name, tunnel.address, settings.place_of_name)
             or refusal_now(client, tunnel.address, settings, self._clock.now(), forward.rule)
         )
 
@@ -152,6 +154,14 @@ class Tunnels:
         """Close the tunnels of a connection that are not allowed any more."""
         for tunnel in list(self.of_connection(client.id).values()):
             if (refusal := self._refusal_now(client, tunnel)) is not None:
+                self.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}")
+
+    def close_misnamed(self) -> None:
+        """Close the aliases with the name of another identity's key: the operator has given it that name meanwhile."""
+        place_of = self._in_force.forwards.place_of_name
+        for entry in list(self._in_service.values()):
+            tunnel = entry.tunnel
+            if (refusal := alias_refusal(tunnel.owner_name, tunnel.address, place_of)) is not None:
                 self.take_away(tunnel, f"{tunnel.address} was closed: {refusal.public}")
 
     def _too_late(self, client: TunnelClient) -> Refusal | None:
