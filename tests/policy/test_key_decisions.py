@@ -140,6 +140,9 @@ def test_a_name_needs_a_permit_with_a_host(permits: str, host: bytes, *, whether
     assert (listen_refusal(line(f'permitlisten="{permits}"'), host, 80, names) is None) is whether
 
 
+MANY = ",".join(f'permitlisten="{each}"' for each in ("21022", "localhost:21023", "127.0.0.*:22", "web-?:22", "1"))
+
+
 @pytest.mark.parametrize(
     ("permits", "host", "names", "says"),
     [
@@ -147,6 +150,12 @@ def test_a_name_needs_a_permit_with_a_host(permits: str, host: bytes, *, whether
         ('permitlisten="localhost:21022"', b"", (), "on localhost:21022 only (permitlisten=), not on *:22: write -R 21022:..."),
         ('permitlisten="blog:80"', b"shop", ("shop",), "on blog:80 only (permitlisten=), not on shop:22: write -R blog:80:..."),
         ('permitlisten="[::1]:*"', b"::", (), "on [::1]:* only (permitlisten=), not on [::]:22: write -R [::1]:PORT:..."),
+        ('permitlisten="LOCALHOST:22"', b"localhost", (), "only the operator can write LOCALHOST in lower case, without which"),
+        ('permitlisten="!localhost:22"', b"localhost", (), "not on localhost:22: only the operator can allow more"),
+        (MANY, b"localhost", (), "on 127.0.0.*:22, web-?:22, 21022 and 2 more only (permitlisten=), not on localhost:22: write -R 127.0.0.1:22:..."),
+        ('permitlisten="1",permitlisten="web-?:22"', b"web-12", ("web-12",), "write -R NAME:22:... with a name that web-? stands for"),
+        ('permitlisten="1",permitlisten="localhost:22"', b"", (), "on localhost:22, 1 only (permitlisten=), not on *:22: write -R 22:..."),
+        ('permitlisten="UP:1",permitlisten="a:2"', b"", (), "write -R a:2:..."),
         (",".join(f'permitlisten="{port}"' for port in range(1, 6)), b"localhost", (), "on 1, 2, 3 and 2 more only"),
     ],
 )  # fmt: skip

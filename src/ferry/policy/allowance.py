@@ -11,7 +11,7 @@ from ferry.protocol.permits import ANYWHERE
 
 from . import keys, sshd
 from .keys import KeyLine
-from .permitted import to_write
+from .permitted import first_to_write
 from .sshd import SshdOptions
 
 
@@ -55,4 +55,7 @@ class Allowance(NamedTuple):
         if self.forwards_refusal() is not None or self.sshd.permit_listen == ():
             return None
         permits = self.key_line.options.permit_listen or self.sshd.permit_listen
-        return f"{to_write(permits[0])}:localhost:3000" if permits and permits != ANYWHERE else example
+        if not permits or permits == ANYWHERE:
+            return example
+        typed = first_to_write(permits)
+        return None if typed is None else f"{typed}:localhost:3000"

@@ -17,7 +17,7 @@ from ferry.names import Fingerprint, printable
 from ferry.protocol.certificates import FOREVER, Certificate
 from ferry.protocol.key_options import NO_OPTIONS, KeyOptions
 
-from .permitted import listed, listens, names, names_socket, opens, to_listen, to_open, to_write
+from .permitted import by_port, instead, listed, listens, names, names_socket, opens, to_listen, to_open
 
 TOUCHED: Final = 0x01  # flags of a security key's signature (PROTOCOL.u2f of OpenSSH; WebAuthn §6.1)
 VERIFIED: Final = 0x04
@@ -225,10 +225,9 @@ def _listen_refusal(line: KeyLine, host: bytes, port: int, names: Sequence[str])
     permits = line.options.permit_listen
     if not permits or listens(permits, host, port, names):
         return None
-    asked = to_listen(host, port)
+    asked, permits = to_listen(host, port), by_port(permits, port)
     return Refusal(
-        f"your key may listen on {listed(permits)} only (permitlisten=), not on {asked}: write "
-        f"-R {to_write(permits[0])}:...",
+        f"your key may listen on {listed(permits)} only (permitlisten=), not on {asked}: {instead(permits, port)}",
         code="key_listen",
         detail=f"permitlisten= of its line has {listed(permits)} only, not {asked}",
         rule=line.rule("permitlisten"),

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from ferry.names import printable
+from ferry.protocol.forward_spec import LOCAL
 from ferry.protocol.host_patterns import matches
 from ferry.protocol.permits import Permit
 
 _NAMED: Final = 3  # permits in a refusal; the others are counted
 _EVERYWHERE: Final = ("*", "localhost")  # bind addresses for which ssh needs none written
+_FORMS: Final = (*LOCAL, "0.0.0.0", "::")  # those that a pattern may stand for
 
 
 def listens(permits: Sequence[Permit], host: bytes, port: int, names: Sequence[str]) -> bool:
@@ -63,9 +65,43 @@ def listed(permits: Sequence[Permit]) -> str:
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def to_write(permit: Permit) -> str:
-    """What stands behind -R for a forward that `permit` covers, without the local service."""
-    port = "PORT" if permit.port is None else str(permit.port)
+def by_port(permits: Sequence[Permit], port: int) -> tuple[Permit, ...]:
+    """The same, with those for `port` first."""
+    return tuple(sorted(permits, key=lambda permit: (permit.port != port, permit.port is not None)))
+
+
+def instead(permits: Sequence[Permit], port: int) -> str:
+    """What somebody can do who may not listen on `port` as they have asked, for permits as `by_port` has them."""
+    there = [permit for permit in permits if permit.port in (None, port)] or permits
+    if (typed := first_to_write(there)) is not None:
+        return f"write -R {typed}:..."
+    permit = there[0]
+    if permit.host != permit.host.lower():
+        return f"only the operator can write {printable(permit.host, 60)} in lower case, without which nobody listens there"
+    if permit.host[:1] in ("!", "/"):
+        return "only the operator can allow more"
+    return f"write -R NAME:{_port(permit)}:... with a name that {printable(permit.host, 60)} stands for"
+
+
+def first_to_write(permits: Sequence[Permit]) -> str | None:
+    """What stands behind -R for a forward that one of `permits` covers, without the local service; None if nothing that can
+    be typed does, as a name in capitals, or any of several names."""
+    return next((typed for typed in map(_to_write, permits) if typed is not None), None)
+
+
+def _to_write(permit: Permit) -> str | None:
+    port = _port(permit)
     if permit.host in _EVERYWHERE:
         return port
-    return f"[{permit.host}]:{port}" if ":" in permit.host else f"{printable(permit.host, 80)}:{port}"
+    if permit.host != permit.host.lower() or permit.host[:1] in ("!", "/"):
+        return None
+    if "*" not in permit.host and "?" not in permit.host:
+        return f"[{permit.host}]:{port}" if ":" in permit.host else f"{printable(permit.host, 80)}:{port}"
+    form = next((form for form in _FORMS if matches(permit.host, form)), None)
+    if form is None:
+        return None
+    return port if form == "localhost" else f"[{form}]:{port}" if ":" in form else f"{form}:{port}"
+
+
+def _port(permit: Permit) -> str:
+    return "PORT" if permit.port is None else str(permit.port)

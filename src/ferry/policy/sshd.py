@@ -19,7 +19,7 @@ from ferry.protocol.key_algorithms import ALL, SIGNATURES, of_certificate
 from ferry.protocol.permits import ANYWHERE, Permit
 from ferry.protocol.sshd_config import in_patterns
 
-from .permitted import listed, listens, names_socket, opens, to_listen, to_open, to_write
+from .permitted import by_port, instead, listed, listens, names_socket, opens, to_listen, to_open
 from .rulebook import Rulebook
 from .rules import Asker
 
@@ -217,13 +217,14 @@ def listen_refusal(options: SshdOptions, host: bytes, port: int, names: Sequence
     if permits is None or listens(permits, host, port, names):
         return None
     if not permits:
-        why, instead = "the operator lets you listen nowhere (PermitListen)", ""
+        why, advice = "the operator lets you listen nowhere (PermitListen)", ""
     else:
+        permits = by_port(permits, port)
         why = f"the operator lets you listen on {listed(permits)} only (PermitListen)"
-        instead = f": write -R {to_write(permits[0])}:..."
+        advice = f": {instead(permits, port)}"
     asked = to_listen(host, port)
     return Refusal(
-        f"{why}, not on {asked}{instead}",
+        f"{why}, not on {asked}{advice}",
         code="sshd_listen",
         detail=f"PermitListen has {listed(permits) or 'none'}, not {asked}",
         rule=options.rule("permit_listen"),
