@@ -338,6 +338,36 @@ def test_keys_that_cannot_be_one_of_two_are_told_with_what_to_write(
     assert told("root@a", "root@b") == [(Severity.NOTE, str(keys))]  # that they have no name
 
 
+def test_a_folder_of_sockets_that_is_missing_is_told(tmp_path: Path) -> None:
+    def told(folder: Path, **sshd: object) -> list[tuple[Severity, str]]:
+        sshd |= {"streamlocal_folder": folder}
+        found = [each for each in findings(config(tmp_path / "state", sshd=sshd)) if "streamlocal_folder" in each.text]
+        return [(each.severity, each.text.partition(str(folder))[2][:20].strip()) for each in found]
+
+    sockets, yes = tmp_path / "sockets", {"allow_streamlocal_forwarding": "yes"}
+    assert told(sockets) == []
+    assert told(sockets, **yes) == [(Severity.FIX, "does not exist, so")]
+    assert told(sockets, match=[{"user": ["ann"], **yes}]) == [(Severity.FIX, "does not exist, so")]
+    assert told(Path("/run/no-such-folder/sockets"), **yes) == [(Severity.NOTE, "is not there now, a")]
+    sockets.mkdir()
+    assert told(sockets, **yes) == []
+    (link := tmp_path / "link").symlink_to(sockets)
+    assert told(link, **yes) == [(Severity.FIX, "is no folder: write")]
+
+
+def test_a_byte_order_mark_is_told_as_such(tmp_path: Path) -> None:
+    for role in ("keys", "trusted_ca_keys", "authorized_principals"):
+        text = "ops" if role == "authorized_principals" else PUBLIC_KEY
+        files: dict[str, object] = {"keys": [tmp_path / "keys"], "trusted_ca_keys": [tmp_path / "cas"]}
+        (tmp_path / "keys").write_text(PUBLIC_KEY + "\n")
+        (tmp_path / "cas").write_text(PUBLIC_KEY.replace("name=alice", "") + "\n")
+        marked = tmp_path / role
+        marked.write_text(f"\ufeff{text}\n")
+        files |= {role: marked if role == "authorized_principals" else [marked]}
+        told = [each.text for each in to_fix(config(tmp_path, access=Access.model_validate({"mode": "keys"} | files)))]
+        assert any(f"{marked}, line 1: the line begins with a byte order mark" in text for text in told), told
+
+
 def test_options_that_do_something_else_than_meant_are_noted(tmp_path: Path) -> None:
     keys = tmp_path / "keys"
     keys.write_text(f'no-pty {PUBLIC_KEY}\nrestrict,permitlisten="80" {PUBLIC_KEY}\n')

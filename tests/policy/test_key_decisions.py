@@ -150,6 +150,7 @@ MANY = ",".join(f'permitlisten="{each}"' for each in ("21022", "localhost:21023"
         ('permitlisten="localhost:21022"', b"", (), "on localhost:21022 only (permitlisten=), not on *:22: write -R 21022:..."),
         ('permitlisten="blog:80"', b"shop", ("shop",), "on blog:80 only (permitlisten=), not on shop:22: write -R blog:80:..."),
         ('permitlisten="[::1]:*"', b"::", (), "on [::1]:* only (permitlisten=), not on [::]:22: write -R [::1]:PORT:..."),
+        ('permitlisten="[/Run/x.sock]:*"', b"localhost", (), "on [/Run/x.sock]:* only (permitlisten=), not on localhost:22: only"),
         ('permitlisten="LOCALHOST:22"', b"localhost", (), "only the operator can write LOCALHOST in lower case, without which"),
         ('permitlisten="!localhost:22"', b"localhost", (), "not on localhost:22: only the operator can allow more"),
         (MANY, b"localhost", (), "on 127.0.0.*:22, web-?:22, 21022 and 2 more only (permitlisten=), not on localhost:22: write -R 127.0.0.1:22:..."),

@@ -40,7 +40,7 @@ def test_a_trap_is_named_with_what_to_write(options: str, says: str) -> None:
 
 @pytest.mark.parametrize(
     "options", ["", "restrict", 'permitlisten="localhost:21022"', 'permitlisten="127.0.0.1:21015",permitlisten="21015"', 'permitlisten="30001"', 'restrict,port-forwarding,permitlisten="21022"', 'permitopen="LAPTOP:22"', 'expiry-time="20310101Z"',
-                'from="10.*,2001:db8::*,fe80::/10,0x7f.1,*,192.168.0.?"']
+                'permitlisten="[/Run/Sockets/*]:*"', 'from="10.*,2001:db8::*,fe80::/10,0x7f.1,*,192.168.0.?"']
 )  # fmt: skip
 def test_other_lines_have_none(options: str) -> None:
     assert (

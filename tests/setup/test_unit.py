@@ -34,7 +34,9 @@ def test_systemd_scores_it_at_two_and_a_half_or_better(tmp_path: Path) -> None:
 
 def test_systemd_understands_every_line(tmp_path: Path) -> None:
     unit = tmp_path / "ferry.service"
-    unit.write_text(unit_text(service(Config(state=tmp_path / "a b%c"), config_file=tmp_path / 'q"$x.toml')))
+    sockets = {"streamlocal_folder": "/run/ferry/sockets"}
+    config = Config.model_validate({"state": tmp_path / "a b%c", "sshd": sockets})
+    unit.write_text(unit_text(service(config, config_file=tmp_path / 'q"$x.toml')))
     done = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True, check=False)
     about_us = [line for line in done.stderr.splitlines() if "ferry.service" in line]
     assert not about_us
@@ -59,6 +61,20 @@ def test_the_folder_of_the_audit_file_can_be_written_too() -> None:
     assert obstacles(service(seen)) == []
     hidden = Config.model_validate({"audit": {"file": "/home/ann/audit.jsonl"}})
     assert any("audit.file: /home/ann/audit.jsonl" in each for each in obstacles(service(hidden)))
+
+
+def test_sockets_can_be_made_where_the_configuration_says(tmp_path: Path) -> None:
+    def with_folder(folder: Path) -> Config:
+        return Config.model_validate({"state": "/var/lib/ferry", "sshd": {"streamlocal_folder": folder}})
+
+    found = lines(with_folder(Path("/run/ferry/sockets")))
+    assert {"RuntimeDirectory=ferry/sockets", "RuntimeDirectoryMode=0700"} <= set(found)
+    assert obstacles(service(with_folder(Path("/run/ferry/sockets")))) == []
+    assert "ReadWritePaths=/srv/sockets" in lines(with_folder(Path("/srv/sockets")))
+    (missing,) = obstacles(service(with_folder(Path("/srv/no-such-folder"))))
+    assert missing == "sshd.streamlocal_folder: /srv/no-such-folder is no folder: make it, and give it to root"
+    (hidden,) = obstacles(service(with_folder(tmp_path)))
+    assert "the service cannot see /tmp (PrivateTmp): write streamlocal_folder" in hidden
 
 
 def test_a_mistake_that_only_a_person_can_mend_is_no_reason_to_start_again() -> None:

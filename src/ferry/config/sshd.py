@@ -193,7 +193,7 @@ class Sshd(Keywords):
 
     streamlocal_folder: OptionalFile = Field(
         None,
-        description="Folder of Unix sockets, in which each identity has a folder: `/run/ferry/sockets/web-1/x.sock`. It belongs to the gateway's user, and is not the state folder.",
+        description="Folder of Unix sockets, in which each identity has a folder: `/run/ferry/sockets/web-1/x.sock`. It is there already, belongs to the gateway's user, and is not the state folder; one below /run is made by the unit of `ferry install-service`.",
     )
     strict_modes: Truth = Field(
         True,

@@ -22,7 +22,7 @@ def traps_of(line: KeyLine, *, now: float, use_dns: bool, is_public: Callable[[i
             + ("add port-forwarding behind restrict" if options.forwards_off == "restrict" else "remove that option")
         )
     for permit in options.permit_listen:
-        if permit.host != permit.host.lower():
+        if permit.host != permit.host.lower() and not permit.host.startswith("/"):  # a path keeps its case
             yield f'permitlisten="{printable(str(permit), 80)}" matches nothing: write its host in lower case'
         if permit.host in LOCAL and permit.port is not None and is_public(permit.port):
             yield (

@@ -50,6 +50,7 @@ RSA_BITS = range(2048, 8193)
 _RSA = "ssh-rsa"
 _BLANKS = " \t"
 _MOST_FIELDS = max(KEY_FIELDS.values())
+_BYTE_ORDER_MARK = "\ufeff"
 _KEYS_IN_LINE = re.compile(
     rf"(?:(?<=[ \t])|^)({'|'.join(map(re.escape, KEY_FIELDS))})[ \t]+([A-Za-z0-9+/]+=*)(?=[ \t]|$)(?=([^\n]*))"
 )
@@ -153,6 +154,7 @@ def parse_file(text: str, system: System) -> tuple[list[tuple[int, AuthorizedKey
 
 def shut_key(line: str) -> ShutKey | None:
     """The key in a line that lets nobody in, whatever is wrong with its options; None if it has none."""
+    line = line.removeprefix(_BYTE_ORDER_MARK)
     for found in islice(_KEYS_IN_LINE.finditer(line), _MOST_KEYS_IN_LINE):
         algorithm, encoded, comment = found.groups()
         try:
@@ -207,7 +209,13 @@ class _Room(NamedTuple):
 
 
 def checked_size(line: str) -> int:
-    """The bytes of a line. Raises InvalidInput if they are too many."""
+    """The bytes of a line. Raises InvalidInput if they are too many, or if the line begins with the mark that some editors put
+    at the begin of a file, and do not show. sshd refuses such a line too."""
+    if line.startswith(_BYTE_ORDER_MARK):
+        raise InvalidInput(
+            "the line begins with a byte order mark, which editors do not show: save the file as UTF-8 without BOM "
+            "(sed -i '1s/^\\xef\\xbb\\xbf//' FILE)"
+        )
     size = len(line.encode("utf-8", "replace"))
     if size > limits.KEY_LINE_BYTES:
         raise InvalidInput(

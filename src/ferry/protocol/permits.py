@@ -23,7 +23,7 @@ class Permit(NamedTuple):
     """One `host:port`."""
 
     host: str
-    """Without the brackets of an IPv6 address. `*`: any."""
+    """Without the brackets of an IPv6 address, or of the path of a socket. `*`: any."""
     port: int | None
     """None: any."""
     bare: bool = False
@@ -34,7 +34,7 @@ class Permit(NamedTuple):
         port = _ANY if self.port is None else str(self.port)
         if self.bare:
             return port
-        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
+        return f"[{self.host}]:{port}" if ":" in self.host or "/" in self.host else f"{self.host}:{port}"
 
     def listens(self, host: str, port: int) -> bool:
         """Whether it covers the request to listen on `port` of `host`, which is in lower case. The host is a pattern."""

@@ -35,6 +35,7 @@ from .findings import Finding, Severity
 from .https_view import check_https
 from .paths import is_there
 from .ports import blocked
+from .unit import RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,7 @@ def check_host(config: Config, *, running: Running) -> list[Finding]:
         *_check_ports(config, running=running),
         *_check_state(config.state),
         *_check_audit(config.audit.file),
+        *_check_sockets(config),
         *_check_keys(config),
         *_check_locked_out(config),
         *_check_policy(config),
@@ -207,6 +209,29 @@ def _check_audit(file: Path | None) -> Iterator[Finding]:
         )
     else:
         yield Finding(Severity.OK, "audit", f"{file} {'is there' if is_there(file) else 'will be made'}")
+
+
+def _check_sockets(config: Config) -> Iterator[Finding]:
+    folder, tables = config.sshd.streamlocal_folder, (config.sshd, *config.sshd.match)
+    if folder is None or all(each.allow_streamlocal_forwarding in (None, "no") for each in tables):
+        return
+    there = f"sshd.streamlocal_folder: {folder}"
+    if folder.is_dir() and not folder.is_symlink():
+        if not os.access(folder, os.W_OK | os.X_OK):
+            yield Finding(
+                Severity.FIX, "sshd", f"{there} cannot be written by you: run this as the gateway's user, or sudo"
+            )
+    elif is_there(folder):
+        yield Finding(Severity.FIX, "sshd", f"{there} is no folder: write another one")
+    elif folder.is_relative_to(RUN):
+        text = (
+            f"{there} is not there now, and without it no Unix socket opens. The unit of `ferry install-service` makes it at "
+            "each start; without that unit make it after each boot, for the gateway's user"
+        )
+        yield Finding(Severity.NOTE, "sshd", text)
+    else:
+        text = f"{there} does not exist, so no Unix socket opens: make it (mkdir -m 700), and give it to the gateway's user"
+        yield Finding(Severity.FIX, "sshd", text)
 
 
 def _check_keys(config: Config) -> Iterator[Finding]:

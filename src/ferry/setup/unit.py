@@ -22,6 +22,7 @@ from .paths import Account, unreadable
 UNIT_PATH: Final = Path("/etc/systemd/system/ferry.service")
 STATE_ROOT: Final = Path("/var/lib")
 LOGS_ROOT: Final = Path("/var/log")
+RUN: Final = Path("/run")
 STOP_MARGIN_SECONDS: Final = 15  # past the drain: to write the last rows and close the database
 WATCHDOG_SECONDS: Final = 30
 HIDDEN: Final[Mapping[Path, str]] = MappingProxyType(
@@ -69,6 +70,11 @@ def obstacles(service: Service) -> list[str]:
         found.append(f'state: {reason}: write state = "/var/lib/ferry" in {service.config_file}')
     if config.audit.file and (reason := _hidden(config.audit.file)):
         found.append(f'audit.file: {reason}: write file = "/var/log/ferry/audit.jsonl" below [audit]')
+    sockets = config.sshd.streamlocal_folder
+    if sockets is not None and (reason := _hidden(sockets)):
+        found.append(f'sshd.streamlocal_folder: {reason}: write streamlocal_folder = "/run/ferry/sockets" below [sshd]')
+    elif sockets is not None and not sockets.is_relative_to(RUN) and not sockets.is_dir():
+        found.append(f"sshd.streamlocal_folder: {sockets} is no folder: make it, and give it to {service.account.name}")
     return list(dict.fromkeys(found))
 
 
@@ -94,6 +100,8 @@ def unit_text(service: Service) -> str:
         state_lines += (
             f"\nLogsDirectory={_quoted(logs.name)}" if of_system else f"\nReadWritePaths={_quoted(str(logs))}"
         )
+    if (sockets := service.config.sshd.streamlocal_folder) is not None:
+        state_lines += f"\n{_sockets_line(sockets)}"
     program = _quoted(str(service.command))
     command = f"{program} serve --config {_quoted(str(service.config_file))}"
     reload = f"{program} reload --state {_quoted(str(state))}"
@@ -106,6 +114,13 @@ def unit_text(service: Service) -> str:
         user=service.account.name,
         watchdog=WATCHDOG_SECONDS,
     )
+
+
+def _sockets_line(folder: Path) -> str:
+    """What lets sockets be made there: below /run, which is empty after a boot, systemd makes the folder at each start."""
+    if folder.is_relative_to(RUN) and folder != RUN:
+        return f"RuntimeDirectory={_quoted(str(folder.relative_to(RUN)))}\nRuntimeDirectoryMode=0700"
+    return f"ReadWritePaths={_quoted(str(folder))}"
 
 
 def _quoted(text: str) -> str:
@@ -151,7 +166,7 @@ AmbientCapabilities=CAP_NET_BIND_SERVICE
 CapabilityBoundingSet=CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
 
-# The system is read-only; the state folder, and that of audit.file, are all that can be written.
+# The system is read-only; the state folder, and those of audit.file and of Unix sockets, are all that can be written.
 ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes
