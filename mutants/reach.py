@@ -15,15 +15,8 @@ from .speakers import is_own, tests_of, tests_of_bound
 from .tree import ROOT, Numbered
 from .words import naming, unnamed
 
-_CODE = (
-    "src/ferry/**/*.py",
-    "mutants/sites.py",
-    "mutants/plugins.py",
-    "tests/**/[!t]*.py",
-    "tests/**/t[!e]*.py",
-    "pyproject.toml",
-)
-"""All but the tests themselves: while it stays as it is, so does what a file of tests comes to."""
+_HOW = ("mutants/sites.py", "mutants/plugins.py")
+"""How it is found out: when these change, all is asked again."""
 
 _FAR = 4
 """The rank of tests that do not speak for the module: see `speakers_of`."""
@@ -31,6 +24,10 @@ _RANK_COSTS = 4.0
 """A rank further off, and a test must be so many times as quick to be asked first."""
 _STARTING_SECONDS = 0.02
 """Added to those of each test, so that a millisecond more or less does not decide who is first."""
+
+
+_Row = tuple[float, list[int], dict[str, float]]
+"""Of a test: its seconds, the mutants to which it comes, and the seconds of each fixture that it shares."""
 
 
 @dataclass
@@ -52,17 +49,32 @@ class Reach:
     _places: dict[str, frozenset[int]] = field(default_factory=dict)
     """The mutants to which each test comes."""
     _functions: dict[tuple[str, str], set[int]] = field(default_factory=dict)
+    _numbers: dict[str, list[int]] = field(default_factory=dict)
+    """Of the mutants of each name: what is kept outlives their numbers."""
 
     def __post_init__(self) -> None:
         for number, site in self.sites.items():
             self._functions.setdefault((site.path, site.where), set()).add(number)
+            self._numbers.setdefault(_name(site), []).append(number)
 
     def known(self, file: str) -> bool:
-        """Take what was kept of a file of tests."""
+        """Take what was kept of a file of tests.
+
+        It holds as long as the file does: where the code has changed meanwhile, a test that comes to a mutant may be
+        missed, and the mutant survives. None counts as noticed by it, for that is proven each time.
+        """
         kept = self._kept(file)
-        if kept.exists():
-            self._take(json.loads(kept.read_text()))
-        return kept.exists()
+        if not kept.exists():
+            return False
+        rows = json.loads(kept.read_text())
+        places = [self._numbers.get(name, []) for name in rows["places"]]
+        self._take(
+            {
+                test: (seconds, [number for place in come for number in places[place]], shared)
+                for test, (seconds, come, shared) in rows["tests"].items()
+            }
+        )
+        return True
 
     def learn(self, file: str, answer: Mapping[str, Any]) -> None:
         """Take what a worker found out about a file of tests, and keep it unless something failed."""
@@ -71,10 +83,10 @@ class Reach:
             return
         self.failed |= answer["failed"]
         if not answer["failed"]:
-            self._kept(file).write_text(json.dumps(answer["tests"]))
+            self._keep(file, answer["tests"])
         self._take({test: row for test, row in answer["tests"].items() if test not in answer["failed"]})
 
-    def _take(self, tests: Mapping[str, tuple[float, list[int], dict[str, float]]]) -> None:
+    def _take(self, tests: Mapping[str, _Row]) -> None:
         for test, (seconds, places, shared) in tests.items():
             self.seconds[test] = seconds + sum(shared.values())
             self._shared[test] = shared
@@ -82,8 +94,16 @@ class Reach:
             for number in places:
                 self._comers.setdefault(number, []).append(test)
 
+    def _keep(self, file: str, tests: Mapping[str, _Row]) -> None:
+        places: dict[str, int] = {}
+        rows = {
+            test: (seconds, [places.setdefault(_name(self.sites[number]), len(places)) for number in come], shared)
+            for test, (seconds, come, shared) in tests.items()
+        }
+        self._kept(file).write_text(json.dumps({"places": list(places), "tests": rows}))
+
     def _kept(self, file: str) -> Path:
-        return self.kept / f"{_digest([_code_digest(), file, (ROOT / file).read_text()])}.json"
+        return self.kept / f"{_digest([_how_digest(), file, (ROOT / file).read_text()])}.json"
 
     def tests(self, number: int, site: Site) -> list[str]:
         """All that may notice the mutant, in the order in which they are asked: by their seconds, and so many times as
@@ -91,9 +111,12 @@ class Reach:
         none), the more tests come wherever in this function it comes, and the more it comes to at all.
 
         What an import has come to counts for the tests that speak for the module, whether or not they come there again.
+        To a mutant to which none comes, as far as is known, those may come that come to others in its function.
         """
         speakers, named, around = speakers_of(site), naming(site), self._functions[site.path, site.where]
         comers = set(self._comers.get(number, ()))
+        if not comers:
+            comers = {test for place in around for test in self._comers.get(place, ())}
         if number in self.early:
             comers |= {test for test in self.seconds if test.split("::")[0] in speakers}
 
@@ -154,9 +177,12 @@ def _text(file: str) -> str:
 
 
 @cache
-def _code_digest() -> str:
-    files = sorted({file for pattern in _CODE for file in ROOT.glob(pattern)})
-    return _digest(part for file in files for part in (str(file.relative_to(ROOT)), file.read_text()))
+def _how_digest() -> str:
+    return _digest((ROOT / file).read_text() for file in _HOW)
+
+
+def _name(site: Site) -> str:
+    return "\0".join(site.key)
 
 
 def _digest(parts: Iterable[str]) -> str:

@@ -284,3 +284,23 @@ def test_the_attributes_of_the_function_tell_too_which_tests_are_near() -> None:
     site = Site("ssh/wire/turns.py", 1, "operand", "within", 0, 0, "True", "Turns.may_take")
     assert "tests/ssh/wire/test_turns.py" in naming(site)
     assert not naming(Site("ssh/wire/turns.py", 1, "operand", "x", 0, 0, "True", "Turns.of_no_such_name"))
+
+
+def test_what_a_file_of_tests_comes_to_is_kept_by_the_names_of_the_mutants(tmp_path: Path) -> None:
+    def site(line: int, source: str) -> Site:
+        return Site("ssh/wire/turns.py", line, "guard", source, 0, 0, "False", "Turns.may_take")
+
+    comes, other = site(9, "self.closed"), site(12, "self.told")
+    file = "tests/ssh/wire/test_turns.py"
+    first = Reach(tmp_path, {1: other, 2: comes})
+    first.learn(
+        file, {"state": "passed", "failed": {}, "tests": {f"{file}::it": (0.1, [2], {}), f"{file}::or": (9.0, [1], {})}}
+    )
+    later = Reach(tmp_path, {1: site(5, "self.new"), 2: site(10, "self.closed"), 3: site(13, "self.told")})
+    assert later.known(file)
+    assert later.tests(2, later.sites[2]) == [f"{file}::it"]
+    assert later.tests(3, later.sites[3]) == [f"{file}::or"]
+    assert later.tests(1, later.sites[1]) == [f"{file}::it", f"{file}::or"], (
+        "new in a function: those that come to others in it"
+    )
+    assert not later.known("tests/ssh/test_caps.py")
