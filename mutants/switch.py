@@ -48,7 +48,9 @@ def seen() -> set[int]:
 
 def turn_on(number: int) -> None:
     """In this process, and in those that it starts."""
-    ACTIVE.write_text(str(number))
+    written = ACTIVE.with_suffix(".part")
+    written.write_text(str(number))
+    written.replace(ACTIVE)  # whole: another process may start now
     _State.active = number
 
 
