@@ -209,7 +209,8 @@ class Names(Section):
         description="Names that nobody may have. What you write replaces this list: to add names to it, use `reserved_more`.",
     )  # fmt: skip
     reserved_more: Labels = Field(
-        default_factory=list, description="More names that nobody may have, beside those of `reserved`."
+        default_factory=list,
+        description="More names that nobody may have, beside those of `reserved`. A reload closes the tunnels that have one.",
     )
 
 
@@ -232,7 +233,7 @@ class TcpRange(Section):
 class Tcp(Section):
     ranges: list[TcpRange] = Field(
         [TcpRange(first=21000, last=22999, listen="loopback"), TcpRange(first=30000, last=39999, listen="public")],
-        description="The ports that clients may request. The gateway refuses a port outside all ranges.",
+        description="The ports that clients may request. The gateway refuses a port outside all ranges. A reload closes open ports that are outside, or more public than their range, by now.",
     )
     allocate_from: int = Field(1, ge=0, description="The range for `-R 0:...`, counted from 0. Not set: 1, or the one.")
     purposes: Purposes = Field(
@@ -241,7 +242,7 @@ class Tcp(Section):
     )
     public_addresses: Words = Field(
         ["127.0.0.1", "::1"],
-        description="Numeric addresses that `listen = public` ports bind. `0.0.0.0` and `::` open them to the network.",
+        description="Numeric addresses that `listen = public` ports bind. `0.0.0.0` and `::` open them to the network. A reload closes open ports that listen on an address which is not among them any more.",
     )
     allow_open_proxy: bool = Field(
         False,

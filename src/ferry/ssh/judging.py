@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ferry.errors import Refusal
 from ferry.names import Address, Endpoint, Identity
-from ferry.policy.forwards import check_counts
+from ferry.policy.forwards import check_counts, listen_grant
 from ferry.policy.judge import Judge
 from ferry.policy.rules import Asker, Rule
 from ferry.registry.holders import Holders
@@ -43,11 +43,9 @@ def judge_of(client: Judged, settings: ForwardSettings, now: float) -> Judge | N
 def refusal_now(
     client: Judged, address: Address, settings: ForwardSettings, now: float, before: Rule | None
 ) -> Refusal | None:
-    """The refusal of a tunnel at `address` by the policy, if it allows that no longer. `before` is the rule that has
-    allowed it."""
-    if (judge := judge_of(client, settings, now)) is None:
-        return None
-    answer = judge.publish(address, settings.rules)
+    """The refusal of a tunnel at `address` by the operator's settings or the policy, if they give that no longer. `before` is
+    the rule that has allowed it."""
+    answer = listen_grant(client.identity, address, settings.rules, judge_of(client, settings, now))
     if not isinstance(answer, Refusal):
         return None
     by = f" (rule {before.name!r} had allowed it)" if before and answer.rule != str(before) else ""

@@ -21,6 +21,7 @@ from ferry.kinds.rules import ForwardRules
 from ferry.names import Address, Endpoint, TunnelId
 from ferry.policy.allowance import Allowance
 from ferry.policy.grants import Grant, Use
+from ferry.policy.moved import moved
 from ferry.policy.rules import Rule
 from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.registry.routes import PortListener
@@ -132,6 +133,7 @@ class SshTunnel:
         "_line",
         "_listener",
         "_on_close",
+        "_opened",
         "_opening",
         "_report",
         "_streams",
@@ -144,7 +146,6 @@ class SshTunnel:
         "kind",
         "owner",
         "owner_name",
-        "port",
         "shown_address",
         "tap",
         "traffic",
@@ -181,8 +182,8 @@ class SshTunnel:
         self._line = line
         self._clock = clock
         self._report = report
-        self.port: ListenPort | None = None
-        """Where it listens, if it has a port of its own."""
+        self._opened: Opening | None = None
+        """The port or the socket that was opened for it alone."""
         self._listener: PortListener | None = None
         self._held: dict[OwnedChannel, Endpoint] | None = {}
         """Channels of visitors that wait for the owner's words, with their originators; None once the tunnel is open."""
@@ -257,20 +258,13 @@ class SshTunnel:
         return "" if self.port is None else self.port.kept_local(self.forward.request.host)
 
     def moved(self, rules: ForwardRules, may: Allowance) -> Refusal | None:
-        """The refusal of a public port that the operator's GatewayPorts would open elsewhere now."""
-        address = self.address
-        if self.port is None or not self.port.public or may.sshd.gateway_ports is None:
-            return None
-        now = kind_of(address.kind).opening(address, self.forward.request, rules, may.listening)
-        if isinstance(now, Refusal):
-            return now
-        if not isinstance(now, ListenPort) or now.hosts == self.port.hosts:
-            return None
-        return Refusal(
-            "the operator has changed where it may listen (GatewayPorts): ask for it again",
-            code="gateway_ports",
-            rule=may.sshd.rule("gateway_ports"),
-        )
+        """The refusal of a port or a socket that the operator's settings would not open there now."""
+        return None if self._opened is None else moved(self._opened, self.address, self.forward.request, rules, may)
+
+    @property
+    def port(self) -> ListenPort | None:
+        """Where it listens, if it has a port of its own."""
+        return self._opened if isinstance(self._opened, ListenPort) else None
 
     @property
     def listens_at(self) -> dict[str, object]:
@@ -304,7 +298,7 @@ class SshTunnel:
 
     def listening(self, opening: Opening, listener: PortListener) -> None:
         """Take note of the port or the socket that was opened for it."""
-        self.port = opening if isinstance(opening, ListenPort) else None
+        self._opened = opening
         self._listener = listener
 
     def stop_listening(self, *, cut: bool) -> None:

@@ -145,9 +145,9 @@ class Tunnels:
         settings, may, forward = self._in_force.forwards, client.may, tunnel.forward
         return (
             request_refusal(may, forward.request, tunnel.bind, settings.rules)
-            or tunnel.moved(settings.rules, may)
             or alias_refusal(client.identity.name, tunnel.address, settings.place_of_name)
             or refusal_now(client, tunnel.address, settings, self._clock.now(), forward.rule)
+            or tunnel.moved(settings.rules, may)
         )
 
     def close_forbidden(self, client: TunnelClient) -> None:
