@@ -41,7 +41,8 @@ change and whose `str` is shown; texts from the network are escaped by the obser
         the operator
     keys.loaded (keys, files, authorities: CAs, revoked: keys and CAs; sha256: of the file, or of
         what sha256sum(1) prints for several), keys.rejected (path, line, error)
-    keys.unclear (path, why: its keys are perhaps not the identities that their author means)
+    keys.unclear (path, why: its keys are perhaps not the identities that their author means, or do not count by the
+        name of the file)
     keys.refused (peer, keys: fingerprints; certificates: key id, serial and CA of those whose CA is not known, if any;
         certified: True if all are the bare keys of certificates that were refused; denied: True if each of these
         certificates was reported as keys.denied)

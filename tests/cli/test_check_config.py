@@ -407,8 +407,11 @@ def test_keys_are_counted_as_the_gateway_reads_them(tmp_path: Path) -> None:
     (keys / "alice.pub~").write_text(PUBLIC_KEY + "\n")  # what an editor leaves behind
     (keys / ".bob.pub").write_text(PUBLIC_KEY + "\n")
     (keys / "carol.pub").write_text(f"# gone since May\r{PUBLIC_KEY}\n", newline="")
-    (finding,) = to_fix(config(tmp_path, access=Access(mode="keys", keys=[keys])))
+    settings = config(tmp_path, access=Access(mode="keys", keys=[keys]))
+    (finding,) = to_fix(settings)
     assert finding.text.startswith("no usable key")
+    told = f"{keys}/alice.pub~: it is called as a copy of another file, so no key in it counts: delete it"
+    assert any(each.text.startswith(told) for each in findings(settings))
 
 
 def test_a_file_that_the_gateway_cannot_read_is_a_finding_to_fix(tmp_path: Path) -> None:

@@ -39,6 +39,13 @@ def test_it_is_that_of_the_login_name_where_the_path_has_one(
             "the key was offered with the login names ann, bob: name the right one with --user NAME",
         ),
         ("/k/%u", None, [], "/k/%u has a file for each login name: name the right one with --user NAME"),
+        (
+            "/k/%u",
+            "ann.bak",
+            [],
+            "a file for the login name 'ann.bak' would not count, for files are called so that editors "
+            "and people leave behind as copies: log in with another name",
+        ),
         ("/k", "ann", ["ann"], "/k is for every login name (no %u): leave out --user"),
     ],
 )

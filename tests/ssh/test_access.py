@@ -243,12 +243,18 @@ def test_with_u_in_its_path_a_file_is_for_one_login_name(
 
 
 def test_the_copies_of_an_editor_are_no_files_of_login_names(
-    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], folder: Path
+    read: Callable[..., AuthorizedKeys], new_key: Callable[[], Path], folder: Path, reports: Reports
 ) -> None:
+    """Else whoever logs in as `dev.bak` has the keys that dev has no more."""
     key = new_key()
-    for name in ("dev", "dev~", ".dev.swp"):
+    for name in ("dev", "dev~", ".dev.swp", "dev.bak", "dev.old", "ann.smith"):
         (folder / name).write_text(public(key))
-    assert [line.user for line in lines_of(read(folder / "%u"), key)] == ["dev"]
+    assert [line.user for line in lines_of(read(folder / "%u"), key)] == ["ann.smith", "dev"]
+    told = [Path(str(fields["path"])).name for event, fields in reports if event == "keys.unclear"]
+    assert told == ["dev.bak", "dev.old"]
+    for name in ("dev", "dev.bak"):
+        (folder / f"{name}.pub").write_text(public(key))
+    assert [line.user for line in lines_of(read(folder / "%u.pub"), key)] == ["dev"]
 
 
 def test_the_owner_of_the_file_of_a_login_name_takes_no_identity_by_a_name(
@@ -312,6 +318,32 @@ def test_all_files_of_a_folder_count_but_hidden_ones_copies_and_folders(
     assert rejected.keys() == {"deeper", "pipe", "broken"}
     assert "it is not a file, and is not read" in str(rejected["deeper"])
     assert "No such file" in str(rejected["broken"])
+
+
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        *((name, False) for name in (
+            "fleet.keys.bak", "fleet.bak", "ann.pub.orig", "fleet.OLD", "fleet.keys.rej", "fleet.save", "#fleet.keys#",
+            "fleet.keys.~1~", "fleet.swp", "fleet.swo", "fleet.new", "fleet.tmp", "fleet.dpkg-old", "fleet.ucf-dist",
+            "fleet.rpmsave", "fleet.keys.1", "ann.pub_2025", "ann.pub copy", "fleet.20261122", "fleet-2026-11-22", "fleet~",
+        )),
+        *((name, True) for name in (
+            "fleet", "ann.txt", "ann.smith.keys", "192.0.2.7", "web-1.example.com", "web.public", "old", "bak", "new.keys",
+            "web-20261122", "web-1.pub", "db.1",
+        )),
+    ],
+)  # fmt: skip
+def test_a_key_that_is_taken_out_of_its_file_is_not_let_in_by_a_copy(
+    read: Callable[..., AuthorizedKeys], key: Path, folder: Path, reports: Reports, name: str, counts: bool
+) -> None:
+    """`sed -i.bak` leaves one in the folder."""
+    (folder / name).write_text(public(key))
+    assert knows(read(folder), key) == counts
+    told = [(fields["path"], fields["why"]) for event, fields in reports if event == "keys.unclear"]
+    why = "it is called as a copy of another file, so no key in it counts: delete it, or give it another name"
+    assert told == ([] if counts else [(str(folder / name), why)])
+    assert knows(read(folder / name), key), "a file that access.keys names itself counts"
 
 
 def test_a_file_that_vanishes_during_the_listing_is_no_error(

@@ -22,6 +22,15 @@ _TOKEN: Final = re.compile(r"%[%u]")
 _OTHERS: Final = re.compile(r"(?<!%)(?:%%)*(%[hU])")
 _USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}")
 """Login names with a file: none of them leads to another folder, is hidden, or looks like an option."""
+# systemd's `hidden_or_backup_file` (src/basic/path-util.c) has most of these, for folders of settings.
+_COPY: Final = re.compile(
+    r".*~|#.*"  # editors, cp --backup; Emacs while a file is edited
+    r"|.*\.(?:bak|backup|old|orig|rej|save|sav|new|tmp|temp|copy|sw[a-p])"  # sed -i.bak, patch, nano, vim
+    r"|.*\.(?:(?:dpkg|ucf)-[a-z]+|(?:rpm|pac)(?:new|save|orig)|cfsaved)"  # packages
+    r"|.*\.(?:pub|keys)[^A-Za-z0-9].*"  # whatever stands behind an ending of ours: fleet.keys.1, ann.pub_2025
+    r"|.*(?:\.(?:19|20)[0-9]{6}|[._-](?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9])(?:[^0-9].*)?",  # fleet-2026-11-22
+    re.DOTALL | re.IGNORECASE,
+)
 
 
 class KeyPath(NamedTuple):
@@ -41,6 +50,11 @@ class KeyPath(NamedTuple):
 
     def file_of(self, user: str) -> Path:
         """The file for a login name. Raises InvalidInput if it may have none."""
+        if is_copy(user):
+            raise InvalidInput(
+                f"a file for the login name {printable(user, 60)!r} would not count, for files are called so that editors and "
+                "people leave behind as copies: log in with another name"
+            )
         if not is_login_name(user):
             raise InvalidInput(f"the login name {printable(user, 60)!r} has no file of keys: log in with another")
         return self.path / _expanded(self.part, user) / _expanded(self.rest, user)
@@ -49,6 +63,12 @@ class KeyPath(NamedTuple):
 def is_login_name(text: str) -> bool:
     """Whether a login name may have a file of keys."""
     return _USER.fullmatch(text) is not None
+
+
+def is_copy(name: str) -> bool:
+    """Whether an editor, a package or a person has left a file of this name beside another: `fleet.keys.bak`, `#ann#`. In
+    a folder it counts for nothing, or a key that was taken out of its file would be let in by the copy."""
+    return _COPY.fullmatch(name) is not None
 
 
 def parse_key_path(path: Path) -> KeyPath:

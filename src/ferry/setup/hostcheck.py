@@ -29,6 +29,7 @@ from ferry.protocol.key_paths import Role
 from ferry.ssh.access_lines import Found, read_access
 from ferry.ssh.host_certificates import read_host_certificates
 from ferry.ssh.host_keys import certificate_of, public_keys_in
+from ferry.ssh.key_files import COPY
 
 from .dns import is_local
 from .findings import Finding, Severity
@@ -250,6 +251,8 @@ def _check_keys(config: Config) -> Iterator[Finding]:
             yield Finding(Severity.FIX, "keys", str(rejected))
         for unclear in found.unclear:
             yield Finding(Severity.FIX, "keys", f"{unclear.path}: {unclear.why}")
+        for copy in found.listing.copies[:_TRAPS_SHOWN]:
+            yield Finding(Severity.NOTE, "keys", f"{copy}: {COPY}")
         for line in (*(line for lines in found.lines.values() for line in lines), *found.authorities):
             for trap in traps_of(
                 line,

@@ -21,13 +21,14 @@ from ferry.protocol.key_paths import AccessPaths
 from ferry.report import Report
 
 from .access_lines import Found, read_access, read_listed
-from .key_files import listing_of
+from .key_files import COPY, listing_of
 
 KEYS_POLL_SECONDS = 0.5  # between two looks at the files
 # The number of looks after a change that read the files even if their times are the same: two writes within a tick of
 # the file system's clock (4 ms, or 2 s on FAT) leave the same times, and often the same length.
 KEYS_LOOKS_MORE = 5
 _ANY_KEY: Final = (ANY_KEY,)
+_COPIES_TOLD: Final = 20  # of the files that do not count by their names
 
 
 class LetIn(Protocol):
@@ -286,6 +287,8 @@ class AuthorizedKeys:
             self._report("keys.rejected", path=str(rejected.path), line=rejected.line, error=rejected.detail)
         for unclear in found.unclear:
             self._report("keys.unclear", path=str(unclear.path), why=unclear.why)
+        for copy in found.listing.copies[:_COPIES_TOLD]:
+            self._report("keys.unclear", path=str(copy), why=COPY)
         self._report(
             "keys.loaded",
             keys=len(found.lines),

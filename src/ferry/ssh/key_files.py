@@ -11,12 +11,13 @@ from typing import Final, NamedTuple
 
 from ferry.errors import StartupError
 from ferry.protocol.authorized_keys import SEVERAL_KEYS, name_of_file
-from ferry.protocol.key_paths import AccessPaths, KeyPath, Role
+from ferry.protocol.key_paths import AccessPaths, KeyPath, Role, is_copy
 from ferry.regular_files import FileStamp
 
 from .strict_modes import Writers, writers_beside
 
 _MEANWHILE: Final = "until then its keys do not log in, and those who are here stay"
+COPY: Final = "it is called as a copy of another file, so no key in it counts: delete it, or give it another name"
 NOT_A_FILE: Final = "it is not a file, and is not read: put keys into files, or into files of one folder"
 
 
@@ -94,15 +95,17 @@ class Listing(NamedTuple):
 
     stamps: list[Stamp]
     rejected: list[Rejected]
+    copies: list[Path]
+    """The files of folders that do not count, for their names are those of copies; without hidden ones."""
 
 
 def listing_of(paths: AccessPaths) -> Listing:
     """The files in `paths`. Blocks."""
-    listing = Listing([], [])
+    listing = Listing([], [], [])
     writers = None if paths.strict_beside is None else writers_beside(paths.strict_beside)
     for role, path in paths.all():
         try:
-            files = list(_files_of(role, path))
+            files = list(_files_of(role, path, listing.copies))
         except OSError as error:
             listing.rejected.append(failed(path.path, error))
             continue
@@ -122,24 +125,30 @@ class _File(NamedTuple):
     user: str | None = None
 
 
-def _files_of(role: Role, path: KeyPath) -> Iterator[_File]:
+def _files_of(role: Role, path: KeyPath, copies: list[Path]) -> Iterator[_File]:
     """The files that one path means. Raises OSError."""
     if not path.part:
         if role is Role.REVOKED or not path.path.is_dir():
             yield _File(role, path.path, is_named=True)
             return
-        for file in sorted(path.path.iterdir()):
-            if _counts(file):
+        for file in _seen_in(path.path):
+            if is_copy(file.name):
+                copies.append(file)
+            else:
                 yield _File(role, file, name=name_of_file(file.name))
         return
-    for entry in sorted(path.path.iterdir()):
-        if _counts(entry) and (user := path.user_of(entry.name)) is not None:
+    for entry in _seen_in(path.path):
+        if (user := path.user_of(entry.name)) is None:
+            continue
+        if is_copy(entry.name) or is_copy(user):
+            copies.append(entry)
+        else:
             yield _File(role, path.file_of(user), user=user)
 
 
-def _counts(file: Path) -> bool:
-    """Hidden files, and the copies that editors make, do not."""
-    return not file.name.startswith(".") and not file.name.endswith("~")
+def _seen_in(folder: Path) -> list[Path]:
+    """All but hidden files. Raises OSError."""
+    return sorted(file for file in folder.iterdir() if not file.name.startswith("."))
 
 
 def _look_at(file: _File, listing: Listing, writers: Writers | None) -> None:
