@@ -111,6 +111,8 @@ def test_filters(stopped: Stopped, arguments: tuple[str, ...], expected: list[in
         (("verify", "--lines", "nothing"), "nothing: cannot be read: No such file"),
         (("verify", "--lines", "state/ferry.db"), "state/ferry.db has no record of an audit log"),
         (("--kind", "other"), "'other' is not one of"),
+        (("--kind", "login", "--kind", "forward"), "one --kind at a time: write --kind login"),
+        (("--outcome", "ok", "--outcome", "refused"), "one --outcome at a time: write --outcome ok"),
         (("--limit", "10001"), "'--limit' / '-n': Input should be less than or equal to 10000"),  # AUDIT_SHOWN
     ],
 )
@@ -125,6 +127,7 @@ def test_invalid_input(stopped: Stopped, arguments: tuple[str, ...], why: str) -
     [
         (("--identity", "nobody"), "no records with --identity nobody: an identity is the name of its key, "),
         (("--key", "web-3"), "no records with --key web-3: write the key as SHA256:... (`ferry keys` has them), or --identity web-3"),
+        (("--identity", f"{KEY}:m:1"), f"no records with --identity m:1 (CA {KEY}): an identity is the name"),
         (("--key", "SHA256:x"), "no records with --key SHA256:x\n"),
         (("--kind", "block", "--since", "1h"), "no records with --kind block --since 1h\n"),
     ],

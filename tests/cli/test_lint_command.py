@@ -329,6 +329,9 @@ async def test_a_host_is_asked_over_ssh(bastion: Bastion) -> None:
     assert isinstance(ran.error, InvalidInput)
     assert "sudo on bastion asks for a password. Run `sudo sshd -T` there yourself" in str(ran.error)
 
+    bastion.sudo("echo 'bash: line 1: sudo: command not found' >&2; exit 127")
+    assert "bastion has no sudo: write root@bastion" in str((await run(lint, "sshd", "bastion")).error)
+
     (bastion.folder / "config").write_text("Host *\nProxyCommand false\n")
     ran = await run(lint, "sshd", "bastion")
     assert "bastion is no file here, and as a host it does not answer: " in str(ran.error)

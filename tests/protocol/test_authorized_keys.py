@@ -99,6 +99,7 @@ def test_options_stand_before_the_key_and_its_name_behind_it(line: str, name: st
     [
         ("ssh-dss AAAA me", "is not a key type"),
         ("hello", "is not a key type"),
+        (f"ssh-ed25519-cert-v01@openssh.com {ENCODED}", "is a certificate, and its key alone belongs here"),
         ("ssh-ed25519", "cut short"),
         (f"ssh-ed25519 {ENCODED[:-3]}", "not base64"),
         (f"ssh-ed25519 {ENCODED[:-4]}", "cut short"),

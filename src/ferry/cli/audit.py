@@ -7,12 +7,12 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, TypeVar
 
 import typer
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 EXIT_DOES_NOT_FIT: Final = 1
 INTERRUPTED: Final = 130  # as a shell reports SIGINT
 _INDENT: Final = 7  # columns of the lines in which a record goes on
+_HOLDER: Final = re.compile(r"(SHA256:[A-Za-z0-9+/]{43}):(.+)", re.DOTALL)
 _AGO: Final = re.compile(r"([0-9]{1,6})([smhd])")
 _UNITS: Final[Mapping[str, str]] = MappingProxyType({"s": "seconds", "m": "minutes", "h": "hours", "d": "days"})
 _STYLES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({"refused": ("yellow",)})
@@ -59,11 +60,15 @@ def audit(
         ),
     ] = Part.RECORDS,
     identity: Annotated[
-        str | None, typer.Option("--identity", help="Those of one identity: its name, or its key if it has none.")
+        str | None,
+        typer.Option(
+            "--identity",
+            help="Those of one identity: its name, or its key if it has none; by a certificate SHA256:CA:KEY-ID.",
+        ),
     ] = None,
     key: Annotated[str | None, typer.Option("--key", help="Those of one key, SHA256:...")] = None,
-    kind: Annotated[Kind | None, typer.Option("--kind", help="Those of one kind.")] = None,
-    outcome: Annotated[Outcome | None, typer.Option("--outcome", help="Those with one outcome.")] = None,
+    kind: Annotated[list[Kind] | None, typer.Option("--kind", help="Those of one kind.")] = None,
+    outcome: Annotated[list[Outcome] | None, typer.Option("--outcome", help="Those with one outcome.")] = None,
     since: Annotated[
         str | None, typer.Option("--since", help="From a time on: 2h, 3d, 2026-11-22, 2026-11-22T08:00 (UTC).")
     ] = None,
@@ -108,7 +113,14 @@ def audit(
         _head(folder, as_json=as_json)
         return
     now = SystemClock().now()
-    wanted = Wanted(identity, key, kind, outcome, _moment(since, now), _moment(until, now))
+    wanted = Wanted(
+        _recorded(identity),
+        key,
+        _one("--kind", kind),
+        _one("--outcome", outcome),
+        _moment(since, now),
+        _moment(until, now),
+    )
     if answers(folder):
         asked = {name: value for name, value in wanted._asdict().items() if value is not None}
         found: Iterable[Mapping[str, Any]] = Gateway(folder).lines(
@@ -127,6 +139,22 @@ def audit(
         print_note(_nothing(wanted, since, until), as_json=False)
     if follow:
         print_error("the gateway has stopped", as_json=as_json)
+
+
+T = TypeVar("T", bound=enum.StrEnum)
+
+
+def _one(option: str, values: Sequence[T] | None) -> T | None:
+    """The one value of an option. Raises InvalidInput if there are several."""
+    if values and len(values) > 1:
+        raise InvalidInput(f"one {option} at a time: write {option} {values[0]}, or leave it out to see all")
+    return values[0] if values else None
+
+
+def _recorded(identity: str | None) -> str | None:
+    """An identity as records have it; of a certificate as rules name it too, CA and key id."""
+    holder = _HOLDER.fullmatch(identity or "")
+    return f"{holder[2]} (CA {holder[1]})" if holder else identity
 
 
 def _moment(text: str | None, now: float) -> str | None:
@@ -153,7 +181,7 @@ def _nothing(wanted: Wanted, since: str | None, until: str | None) -> str:
         fix = f"write the key as SHA256:... (`ferry keys` has them), or --identity {safe(wanted.key)}"
     elif wanted.identity is not None:
         fix = (
-            "an identity is the name of its key, the key itself (SHA256:...) if that has no name, KEY-ID (CA SHA256:...) "
+            "an identity is the name of its key, the key itself (SHA256:...) if that has no name, SHA256:CA:KEY-ID "
             "by a certificate, or anonymous"
         )
     else:

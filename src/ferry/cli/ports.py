@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import typer
@@ -15,6 +16,7 @@ from .options import ConfigOption, JsonOption, Output, OutputOption, StateOption
 from .output import CA_MARK, age, print_json, print_table, quiet_pipe, short_identity
 from .table import Column
 
+_SOON_SECONDS: Final = 2 * 86_400.0
 PORTS: Final = (
     Column("HOST", most=40, keeps=CA_MARK),
     Column("PORT", right=True),
@@ -54,9 +56,16 @@ def ports(
                 print_table(PORTS, [_row(one, now) for one in found])
 
 
+def _until(moment: str, now: float) -> str:
+    """A day; in the next two days a time too."""
+    at = datetime.fromisoformat(moment).astimezone(UTC)
+    soon = 0 < at.timestamp() - now < _SOON_SECONDS
+    return f"until {at:%Y-%m-%d %H:%M} UTC" if soon else f"until {at:%Y-%m-%d}"
+
+
 def _row(one: dict[str, Any], now: float) -> list[object]:
     since = f"{age(one['since'], now)} ago" if one["since"] else "-"
-    kept = "for good" if one["kept_for_good"] else f"until {one['kept_until'][:10]}" if one["kept_until"] else "-"
+    kept = "for good" if one["kept_for_good"] else _until(one["kept_until"], now) if one["kept_until"] else "-"
     holder = short_identity(one["holder"])
     by_certificate = certified(one["holder"]) is not None
     host = one["host"] or (holder if by_certificate else f"({one['comment']})" if one.get("comment") else "-")

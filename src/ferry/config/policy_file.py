@@ -112,7 +112,7 @@ def read_policy(path: Path, ranges: PortRanges, domain: Domain | None = None) ->
         data = read_regular(path, limits.POLICY_FILE_BYTES + 1)
     except OSError as error:
         why = error.strerror or str(error)
-        raise InvalidInput(f"{path}: cannot be read: {why}: correct access.policy, or let this user read it") from None
+        raise InvalidInput(f"{path}: cannot be read: {why}: name another file, or let this user read it") from None
     if len(data) > limits.POLICY_FILE_BYTES:
         most = limits.POLICY_FILE_BYTES // limits.MIB
         raise InvalidInput(f"{path}: it has more than {most} MiB: write patterns and tags in place of single names")

@@ -42,6 +42,8 @@ KEY_FIELDS = MappingProxyType(
 """The types of keys that may log in, each with the number of strings in its wire form, the first of which is the type (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709 §4,
 PROTOCOL.u2f of OpenSSH)."""
 ALGORITHMS = frozenset(KEY_FIELDS)
+CERTIFICATE = "-cert-v01@openssh.com"
+"""The end of the type of a certificate (PROTOCOL.certkeys of OpenSSH)."""
 SEVERAL_KEYS = ".keys"
 """The end of the name of a file in a folder that has several keys of one person or machine."""
 FILE_SUFFIXES = (".pub", SEVERAL_KEYS)
@@ -321,6 +323,11 @@ def _no_key(line: str, end: int) -> InvalidInput:
 
 
 def _no_key_type(word: str) -> InvalidInput:
+    if word.endswith(CERTIFICATE) and KEY_TYPE.fullmatch(word):
+        return InvalidInput(
+            f"'{word}' is a certificate, and its key alone belongs here (the .pub file without -cert). To let in all "
+            "certificates of its CA write the CA's key behind cert-authority, or into a file of access.trusted_ca_keys"
+        )
     shown = f"'{word}'" if KEY_TYPE.fullmatch(word) else typed_name(word)
     return InvalidInput(f"{shown} is not a key type: a line is `ssh-ed25519 AAAA... comment`")
 

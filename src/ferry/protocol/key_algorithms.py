@@ -8,7 +8,7 @@ from typing import Final
 from ferry.errors import InvalidInput
 from ferry.names import printable
 
-from .authorized_keys import KEY_FIELDS
+from .authorized_keys import CERTIFICATE, KEY_FIELDS
 from .sshd_config import in_patterns
 
 _OF_RSA: Final = ("rsa-sha2-256", "rsa-sha2-512")  # RFC 8332 §3; other types of keys have one, of the same name
@@ -21,13 +21,12 @@ def signatures_of(key: str) -> tuple[str, ...]:
 
 SIGNATURES: Final = tuple(name for key in KEY_FIELDS for name in signatures_of(key))
 """Those that Ferry takes."""
-_OF_CERTIFICATE: Final = "-cert-v01@openssh.com"
 
 
 def of_certificate(signature: str) -> str:
     """What a log-in with a certificate calls the algorithm (PROTOCOL.certkeys of OpenSSH): `ssh-ed25519` becomes
     `ssh-ed25519-cert-v01@openssh.com`."""
-    return f"{signature.removesuffix('@openssh.com')}{_OF_CERTIFICATE}"
+    return f"{signature.removesuffix('@openssh.com')}{CERTIFICATE}"
 
 
 ALL: Final = (*SIGNATURES, *map(of_certificate, SIGNATURES))
@@ -63,5 +62,5 @@ def _check(pattern: str) -> None:
     if not any(in_patterns(name, pattern) for name in (*ALL, *_LACKING)):
         raise InvalidInput(
             f"{printable(pattern, 60)!r} is no algorithm of sshd: write some of {', '.join(SIGNATURES)}, or patterns such as "
-            f"*{_OF_CERTIFICATE}"
+            f"*{CERTIFICATE}"
         )

@@ -101,6 +101,8 @@ class Host:
                 f"sudo on {name} asks for a password. Run `sudo sshd -T` there yourself, and give what it prints to "
                 "`ferry lint sshd -`"
             )
+        if any("sudo:" in line and "not found" in line for line in said):
+            return f"{name} has no sudo: write root@{name.rpartition('@')[2]}"
         if done.code is None:
             much = f"did not answer within {span(limits.LINT_HOST_SECONDS)}"
             if not done.late:
