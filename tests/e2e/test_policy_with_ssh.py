@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
@@ -199,6 +200,37 @@ def test_the_limits_of_a_rule_count_in_place_of_the_configurations(fleet: Fleet,
     three, four = fleet.ports[7:9]
     with fleet.ssh("web-1").start("-v", "-R", f"{three}:{target}", "-R", f"{four}:{target}") as child:
         child.error_line("which is the limit of rule 'fleet': give one back with")
+
+
+@pytest.mark.parametrize("limited_first", [True, False])
+def test_the_limit_of_a_rule_counts_what_that_rule_allows(
+    fleet: Fleet, lines: LineService, *, limited_first: bool
+) -> None:
+    """In whatever order they are asked for. What it allows does not count for others."""
+    free, limited, more = fleet.ports[9:12]
+    fleet.change(
+        f'[[rule]]\nname = "free"\nwho = "web-*"\npublish.ports = ["{free}"]\n'
+        f'[[rule]]\nname = "one"\nwho = "web-*"\npublish.ports = ["{limited}-{more}"]\nmost.forwards = 1\n'
+    )
+    ports = [limited, free] if limited_first else [free, limited]
+    asked = [word for port in [*ports, more] for word in ("-R", f"{port}:localhost:{lines.port}")]
+    with fleet.ssh("web-1").start("-v", *asked) as child:
+        child.error_line(f"Refused -R {more}: you hold 1 forward, which is the limit of rule 'one'")
+        for port in ports:
+            child.line(f"localhost:{port}")
+            assert ask(port, b"hello\n") == b"HELLO\nbye\n"
+
+
+def test_at_the_limit_of_a_rule_a_machine_takes_its_own_port_over(fleet: Fleet, lines: LineService) -> None:
+    fleet.change(fleet.rules(more="most.forwards = 1\n"))
+    port, asked = fleet.ports[13], f"{fleet.ports[13]}:localhost:{lines.port}"
+    with fleet.ssh("web-1").start("-R", asked) as lost:
+        lost.line(f"localhost:{port}")
+        lost.signal(signal.SIGSTOP)  # as a machine that has lost its network
+        with fleet.ssh("web-1").start("-R", asked) as again:
+            again.line(f"localhost:{port}")
+            again.line("taken over from your connection from")
+            assert ask(port, b"hello\n") == b"HELLO\nbye\n"
 
 
 def test_staff_reach_machines_by_name_and_port_and_machines_do_not_reach_one_another(

@@ -86,6 +86,34 @@ async def test_forwards_of_one_connection_and_of_one_identity_are_capped(key: Pa
         assert await two.forward(b"two2", 80)
 
 
+async def test_at_the_cap_one_takes_over_ones_own_addresses_and_gets_no_more(key: Path) -> None:
+    """A machine that lost its network comes again before its old connection has ended."""
+    async with (
+        inside_gateway(limits={"forwards_per_identity": 2}) as gateway,
+        gateway.client(key) as lost,
+        gateway.client(key) as again,
+    ):
+        port = gateway.ports.loopback[0]
+        assert [await lost.forward(b"", port), await lost.forward(b"laptop", 22)] == [True, True]
+        assert not await again.forward(b"blog", 80)
+        assert [await again.forward(b"", port), await again.forward(b"laptop", 22)] == [True, True]
+        assert not await again.forward(b"blog", 80)
+        assert len(gateway.tunnels) == 2
+
+
+async def test_at_the_cap_a_silent_connection_gives_up_what_the_gateway_has_chosen(key: Path) -> None:
+    async with (
+        inside_gateway(limits={"forwards_per_identity": 1}) as gateway,
+        gateway.client(key) as lost,
+        gateway.client(key) as again,
+    ):
+        assert await lost.forward(b"", 0)
+        [tunnel] = gateway.tunnels
+        lost.on(MSG_GLOBAL_REQUEST, lambda _packet: None)  # it answers no keepalive
+        assert await again.forward(b"", 0)
+        assert [other.address for other in gateway.tunnels] == [tunnel.address]
+
+
 async def test_many_forward_requests_at_once_do_not_get_past_the_cap(key: Path) -> None:
     caps: dict[str, object] = {"forwards_per_connection": 4, "forwards_per_identity": 6}
     async with inside_gateway(limits=caps) as gateway, gateway.client(key) as one, gateway.client(key) as two:

@@ -38,13 +38,13 @@ async def test_an_address_is_never_seen_half_taken_over(key: Path) -> None:
         holder = at_once(gateway.worker.tunnels.holders.at(BLOG))
         assert holder is not None
         assert (holder.identity, holder.connection, holder.peer) == (tunnel.owner, owner.id, owner.peer)
-        assert at_once(gateway.worker.tunnels.holders.count_of(tunnel.owner)) == 1
+        assert at_once(gateway.worker.tunnels.holders.addresses_of(tunnel.owner)) == [BLOG]
         other = Taker(ConnectionId("other"), owner.identity.id, Endpoint("192.0.2.1", 50022))
         at_once(holder.give_way(other))
         assert tunnel.closed
         assert gateway.routes.get(BLOG) is None
         assert at_once(gateway.worker.tunnels.holders.at(BLOG)) is None
-        assert at_once(gateway.worker.tunnels.holders.count_of(tunnel.owner)) == 0
+        assert at_once(gateway.worker.tunnels.holders.addresses_of(tunnel.owner)) == []
         [told] = gateway.said("tunnel.takeover")
         assert (told["connection"], told["previous"]) == (other.connection, owner.id)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Final
@@ -44,6 +44,25 @@ def check_counts(
             rule=str(rule) if by_rule else None,
         )
     return None
+
+
+def limited_by(held: Iterable[Address], rules: ForwardRules, judge: Judge | None) -> dict[Address, Rule | None]:
+    """The addresses that an identity holds, each with the rule whose limit of forwards it counts for; None: it counts for
+    that of all others."""
+    if judge is None:
+        return dict.fromkeys(held)
+    return {address: _limiting(judge.publish(address, rules)) for address in held}
+
+
+def count_beside(address: Address, held: Mapping[Address, Rule | None], rule: Rule | None) -> int:
+    """The forwards of `limited_by` that count for the same limit as one at `address`, which `rule` allows. One at the very
+    address does not: it gives way."""
+    limiting = None if rule is None else _limiting(rule)
+    return sum(rule is limiting for other, rule in held.items() if other != address)
+
+
+def _limiting(answer: Rule | Refusal) -> Rule | None:
+    return answer if isinstance(answer, Rule) and answer.forwards is not None else None
 
 
 def requested(request: ForwardRequest, rules: ForwardRules) -> Address | Refusal | None:

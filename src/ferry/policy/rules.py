@@ -182,7 +182,7 @@ class Rule:
     until: float | None = None
     """Seconds since the epoch; None: for ever."""
     forwards: int | None = None
-    """The most forwards of one identity; None: `limits.forwards_per_identity`."""
+    """The most forwards of one identity for what it allows; None: they count for `limits.forwards_per_identity`."""
     names: int | None = None
     """The most reservations of one identity; None: `names.per_identity`."""
 

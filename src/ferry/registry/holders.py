@@ -6,6 +6,7 @@ runs between `at` and the end of `give_way`, so no caller sees an address that i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple, Protocol
 
@@ -56,8 +57,8 @@ class Holders(Protocol):
         """The holder of `address`; None if no tunnel serves it."""
         ...
 
-    async def count_of(self, identity: IdentityId) -> int:
-        """Tunnels that an identity holds, over all its connections."""
+    async def addresses_of(self, identity: IdentityId) -> Sequence[Address]:
+        """The addresses of the tunnels that an identity holds, over all its connections."""
         ...
 
     def claiming(self, identity: IdentityId) -> AbstractAsyncContextManager[None]:

@@ -19,19 +19,22 @@ from ferry.names import Address, ConnectionId
 from ferry.policy.forwards import (
     candidate_addresses,
     check_counts,
+    count_beside,
+    limited_by,
     login_name_address,
     request_refusal,
     requested,
 )
 from ferry.policy.grants import Grant
 from ferry.policy.judge import Judge
+from ferry.policy.rules import Rule
 from ferry.protocol.socket_path import SOCKET_PORT
 from ferry.registry.contract import Registry, StoreUnavailable, TakenBy
 from ferry.registry.holders import AddressHolder, Holders
 
 from .claims import ClaimRequest, code_of
 from .forward_settings import ForwardSettings, ForwardsInForce
-from .judging import judge_of, over_limit_of, with_limits
+from .judging import judge_of, with_limits
 from .kept_ports import grant_of, label_of, naming_own_ports
 from .notices import store_down
 from .tunnel import SshTunnel
@@ -55,6 +58,8 @@ class UndecidedForward(NamedTuple):
     settings: ForwardSettings
     judge: Judge | None
     """The operator's policy for the client."""
+    held: Mapping[Address, Rule | None]
+    """The addresses of its identity's tunnels, each with the rule whose limit it counts for."""
 
 
 class PermittedForward(NamedTuple):
@@ -145,15 +150,11 @@ class ForwardDecisions:
         if (refusal := request_refusal(client.may, request, (host, port), settings.rules)) is not None:
             return refusal
         judge = judge_of(client, settings, self._clock.now())
-        undecided = UndecidedForward(client, request, (host, port), settings, judge)
-        too_many = check_counts(
-            settings.rules,
-            on_connection=len(self._of_connection(client.id)),
-            of_identity=await self._holders.count_of(client.identity.id) if judge is None else 0,
-            gateway=settings.urls.gateway,
-        )
-        if too_many is not None:
+        here = len(self._of_connection(client.id))
+        if (too_many := _over_limit(settings, on_connection=here)) is not None:
             return too_many
+        held = limited_by(await self._holders.addresses_of(client.identity.id), settings.rules, judge)
+        undecided = UndecidedForward(client, request, (host, port), settings, judge, held)
         if undecided.bind in self._of_connection(client.id):  # never with port 0: a held tunnel has a number
             return Refusal(_duplicate(request, port), code="duplicate")
         address = requested(request, settings.rules)
@@ -231,12 +232,13 @@ class ForwardDecisions:
         self, undecided: UndecidedForward, address: Address, *, derived: bool
     ) -> PermittedForward | Refusal:
         """The request at `address`, if the settings, the policy and the limit of the rule that decides allow it."""
-        client, request, bind, settings, judge = undecided
+        client, request, bind, settings, judge, held = undecided
         grant = grant_of(client.identity, address, settings, judge)
         if isinstance(grant, Refusal):
             return grant
         settings = with_limits(settings, grant.rule)
-        if (too_many := await over_limit_of(grant.rule, self._holders, client, settings)) is not None:
+        too_many = _over_limit(settings, grant.rule, of_identity=count_beside(address, held, grant.rule))
+        if too_many is not None:
             return too_many
         opening = kind_of(address.kind).opening(address, request, settings.rules, client.may.listening)
         if isinstance(opening, Refusal):
@@ -252,6 +254,15 @@ def _parsed(client: TunnelClient, host: bytes, port: int, settings: ForwardSetti
         return parse_socket(host, client.identity, settings.rules)
     off = client.may.forwards_refusal() or check_on(port, settings.web, settings.rules)
     return off or parse_forward(host, port, settings.web, settings.rules)
+
+
+def _over_limit(
+    settings: ForwardSettings, rule: Rule | None = None, *, on_connection: int = 0, of_identity: int = 0
+) -> Refusal | None:
+    """As `check_counts`."""
+    return check_counts(
+        settings.rules, rule, on_connection=on_connection, of_identity=of_identity, gateway=settings.urls.gateway
+    )
 
 
 def _duplicate(request: ForwardRequest, port: int) -> str:

@@ -7,10 +7,9 @@ from typing import Protocol
 
 from ferry.errors import Refusal
 from ferry.names import Address, Endpoint, Identity
-from ferry.policy.forwards import check_counts, listen_grant
+from ferry.policy.forwards import listen_grant
 from ferry.policy.judge import Judge
 from ferry.policy.rules import Asker, Rule
-from ferry.registry.holders import Holders
 
 from .forward_settings import ForwardSettings
 
@@ -50,17 +49,6 @@ def refusal_now(
         return None
     by = f" (rule {before.name!r} had allowed it)" if before and answer.rule != str(before) else ""
     return replace(answer, public=f"{answer.public}{by}")
-
-
-async def over_limit_of(
-    rule: Rule | None, holders: Holders, client: Judged, settings: ForwardSettings
-) -> Refusal | None:
-    """The refusal of one more forward by the limit that counts where `rule` decides. Without a rule the limit has been
-    looked at before."""
-    if rule is None:
-        return None
-    held = await holders.count_of(client.identity.id)
-    return check_counts(settings.rules, rule, on_connection=0, of_identity=held, gateway=settings.urls.gateway)
 
 
 def with_limits(settings: ForwardSettings, rule: Rule | None) -> ForwardSettings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, TypeVar
 
@@ -19,15 +20,15 @@ class LocalHolders(Generic[H]):
     def __init__(self) -> None:
         self._locks = KeyedLocks()
         self._by_address: dict[Address, H] = {}
-        self._of_identity: dict[IdentityId, list[H]] = {}
+        self._of_identity: dict[IdentityId, dict[H, Address]] = {}
 
     # --- Holders
 
     async def at(self, address: Address) -> H | None:
         return self._by_address.get(address)
 
-    async def count_of(self, identity: IdentityId) -> int:
-        return len(self.of(identity))
+    async def addresses_of(self, identity: IdentityId) -> Sequence[Address]:
+        return list(self._of_identity.get(identity, {}).values())
 
     def claiming(self, identity: IdentityId) -> AbstractAsyncContextManager[None]:
         return self._locks(identity)
@@ -41,13 +42,13 @@ class LocalHolders(Generic[H]):
     def add(self, address: Address, holder: H) -> None:
         """Enter the newest holder of `address`."""
         self._by_address[address] = holder
-        self._of_identity.setdefault(holder.identity, []).append(holder)
+        self._of_identity.setdefault(holder.identity, {})[holder] = address
 
     def remove(self, address: Address, holder: H) -> None:
         """Remove a holder that was added. A newer one at its address stays."""
         if self._by_address.get(address) is holder:
             del self._by_address[address]
         same = self._of_identity[holder.identity]
-        same.remove(holder)
+        del same[holder]
         if not same:
             del self._of_identity[holder.identity]
