@@ -2,109 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from asyncssh.packet import String
 
-from console_commands import Result, run, running
+from console_commands import run, running
 from ferry.cli import locate
 from ferry.cli.keys import keys
 from ferry.cli.ports import ports
-from ferry.names import Address, Fingerprint, IdentityId
+from ferry.names import Address
 from ferry.ownership import rights_of
-from ferry.report import no_report
-from ferry.store.engine import Store
-from ferry.store.identities import IdentityStore
-from ferry.store.machines import MachineStore, NewKey, Wanted
 from other_user import NOBODY, needs_root, passable_folder
-
-FIRST = 21000
-CONFIG = f"""\
-state = "state"
-[access]
-mode = "keys"
-keys = ["authorized_keys"]
-[tcp]
-purposes = {{ssh = "{FIRST}-{FIRST + 9}"}}
-"""
-
-
-_USED = """
-    INSERT INTO reservations (address, owner, owner_name, derived, created, last_used, used)
-    VALUES (:address, :owner, '', FALSE, 1, 2, TRUE)"""
-
-
-def blob(number: int) -> bytes:
-    return String(b"ssh-ed25519") + String(bytes([number]) * 32)
-
-
-def public(number: int) -> str:
-    return f"ssh-ed25519 {base64.b64encode(blob(number)).decode()}"
-
-
-def fingerprint(number: int) -> Fingerprint:
-    return Fingerprint("SHA256:" + base64.b64encode(hashlib.sha256(blob(number)).digest()).decode().rstrip("="))
-
-
-class Stopped:
-    """The folder of a gateway that has stopped."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.file = folder / "authorized_keys"
-        self.config = folder / "ferry.toml"
-
-    async def keys(self, *arguments: str) -> Result:
-        return await run(keys, *arguments, "--config", str(self.config))
-
-    async def names(self, *arguments: str) -> list[str | None]:
-        """Those that are listed."""
-        return [row["name"] for row in (await self.keys("list", *arguments, "--json")).json]
-
-    async def refused(self, *arguments: str) -> str:
-        before = self.file.read_bytes()
-        ran = await self.keys(*arguments)
-        assert self.file.read_bytes() == before
-        assert ran.error is not None
-        return str(ran.error)
-
-    @asynccontextmanager
-    async def store(self) -> AsyncIterator[Store]:
-        async with await Store.open(self.folder / "state" / "ferry.db", report=no_report) as store:
-            yield store
-
-    async def enters(self, number: int, name: str, *labels: str) -> None:
-        """The operator has entered a key, with ports."""
-        wanted = [Wanted(label, FIRST, FIRST + 9, frozenset()) for label in labels]
-        async with self.store() as store:
-            await MachineStore(store).enrol(name, NewKey(fingerprint(number), "ssh-ed25519"), wanted, 1.0)
-
-    async def comes(self, number: int, name: str | None = None) -> IdentityId:
-        """A key has logged in."""
-        async with self.store() as store:
-            return (await IdentityStore(store).identity_for_key(fingerprint(number), "ssh-ed25519", name, now=2.0)).id
-
-    async def uses(self, owner: IdentityId, *addresses: Address) -> None:
-        """An identity has asked for addresses, which it keeps by use."""
-        rows = [{"address": address.key, "owner": owner} for address in addresses]
-        async with self.store() as store:
-            await store.run(lambda connection: [connection.execute(_USED, row) for row in rows])
+from stopped_keys import CONFIG, FIRST, Stopped, fingerprint, public, stopped_in
 
 
 @pytest.fixture
 async def stopped(tmp_path: Path) -> Stopped:
-    made = Stopped(tmp_path)
-    (tmp_path / "state").mkdir(mode=0o700)
-    made.config.write_text(CONFIG)
-    made.file.write_text(f"# machines\n\n{public(1)} name=web-1\n{public(2)} name=web-2\n")
-    async with made.store():
-        pass
-    return made
+    return await stopped_in(tmp_path)
 
 
 # --- the policy
@@ -364,103 +278,6 @@ async def test_a_key_without_a_name_or_with_two_is_removed_alone(stopped: Stoppe
         assert (ran.error, ran.lines[-1]) == (None, "it had no names or ports")
     assert stopped.file.read_text() == ""
     assert "no line of the key files has a key of web-2" in await stopped.refused("remove", "web-2")
-
-
-# --- keys that have other lines
-
-
-@pytest.mark.parametrize("action", ["disable", "remove", "replace"])
-async def test_a_key_that_another_line_lets_in_is_not_said_to_be_out(stopped: Stopped, action: str) -> None:
-    rest = f'{public(1)} name=web-3\n#disabled {public(1)} laptop\nexpiry-time="20200101" {public(1)} old\n'
-    with stopped.file.open("a") as file:
-        file.write(rest)
-    new = (public(4),) if action == "replace" else ()
-    ran = await stopped.keys(action, "web-1", *new)
-    left = 4 if action == "remove" else 5  # the line above has gone
-    other = "disable" if action == "replace" else action
-    assert str(ran.error) == (
-        f"still let in: {fingerprint(1)} by {stopped.file}, line {left} as web-3: to take out every line with that key, type "
-        f"`ferry keys {other} {fingerprint(1)}`"
-    )
-    assert "let in no more" not in ran.text
-    assert stopped.file.read_text().endswith(f"{public(2)} name=web-2\n{rest}")
-    if action == "disable":  # once more
-        assert "still let in" in str((await stopped.keys("disable", "web-1")).error)
-    assert (await stopped.keys(other, fingerprint(1))).error is None
-    assert f"\n{public(1)} " not in stopped.file.read_text()
-
-
-async def test_all_lines_of_a_name_go_with_it(stopped: Stopped) -> None:
-    stopped.file.write_text(f"{public(1)} name=web-1\n{public(2)} name=web-2\n{public(1)} name=web-1\n")
-    ran = await stopped.keys("replace", "web-1", public(3))
-    assert (ran.error, ran.lines[0]) == (
-        None, f"web-1: {fingerprint(3)} in place of {fingerprint(1)}, which is let in no more",
-    )  # fmt: skip
-    assert (await stopped.keys("disable", "web-1")).error is None
-    assert stopped.file.read_text().count("#disabled ") == 2
-
-
-# --- names that no line says
-
-
-@pytest.fixture
-async def per_login(stopped: Stopped) -> Stopped:
-    """With a file for each login name, and two machines of one name."""
-    (stopped.folder / "keys.d").mkdir()
-    stopped.config.write_text(CONFIG.replace('"authorized_keys"', '"keys.d/%u", "authorized_keys"'))
-    for number, user in ((7, "joe"), (8, "ann")):
-        assert (await stopped.keys("add", "mach-9", public(number), "--user", user, "--listen", "ssh")).error is None
-    return stopped
-
-
-def of_login(stopped: Stopped) -> dict[str, str]:
-    """The files."""
-    return {path.name: path.read_text() for path in (stopped.folder / "keys.d").iterdir()}
-
-
-async def test_a_name_that_the_gateway_keeps_for_keys_means_their_lines(per_login: Stopped) -> None:
-    joe, ann = f"{public(7)}\n", f"{public(8)}\n"
-    files = of_login(per_login)
-    assert files["joe"].endswith(joe)
-    assert await per_login.names("mach-9") == ["mach-9", "mach-9"]
-    ran = await per_login.keys("disable", "mach-9")
-    assert [line.split(" in ")[0] for line in ran.lines] == [
-        f"disabled mach-9 ({fingerprint(number)})" for number in (8, 7)
-    ]
-    assert of_login(per_login) == {name: f"#disabled {text}" for name, text in files.items()}
-    assert (await per_login.keys("enable", "mach-9")).error is None
-    assert of_login(per_login) == files
-    assert "mach-9 has 2 keys" in str((await per_login.keys("replace", "mach-9", public(9))).error)
-    ran = await per_login.keys("remove", "mach-9")
-    assert ran.lines[-1] == f"gave back port {FIRST}"
-    assert of_login(per_login) == {"joe": "", "ann": ""}
-    assert ann not in per_login.file.read_text()
-
-
-async def test_a_machine_whose_name_the_gateway_keeps_is_rekeyed_by_it(per_login: Stopped) -> None:
-    assert (await per_login.keys("remove", fingerprint(8))).lines[-1] == "its names and ports stay: it has other keys"
-    ran = await per_login.keys("replace", "mach-9", public(9))
-    assert ran.lines == [
-        f"mach-9: {fingerprint(9)} in place of {fingerprint(7)}, which is let in no more", f"its own are port {FIRST}",
-    ]  # fmt: skip
-    assert public(9) in of_login(per_login)["joe"]
-    assert await per_login.names("mach-9") == ["mach-9"]
-    assert (await per_login.keys("remove", "mach-9", "--keep")).lines[-1] == f"kept port {FIRST}"
-
-
-async def test_a_name_that_was_taken_out_of_its_line_means_no_line(stopped: Stopped) -> None:
-    """It goes with the next log-in of the key; until then the gateway has it."""
-    await stopped.comes(1, "web-1")
-    stopped.file.write_text(f"{public(1)}\n")
-    assert await stopped.names() == [None]
-    for action, *key in (("remove",), ("disable",), ("replace", public(3))):
-        assert await stopped.refused(action, "web-1", *key) == (
-            f"{stopped.file}, line 1 has the key that was web-1, without that name: write {fingerprint(1)} in place of web-1"
-        )
-    stopped.file.write_text(f"restrct {public(1)}\n")
-    assert f"{stopped.file}, line 1 has the key of {fingerprint(1)}, and is refused" in await stopped.refused(
-        "remove", "web-1"
-    )
 
 
 # --- the gateway that is meant

@@ -26,7 +26,7 @@ from ferry.protocol.key_edits import edited, enabled_line, is_disabled
 from ferry.protocol.key_paths import AccessPaths
 from ferry.regular_files import open_regular, read_regular
 from ferry.ssh.access_lines import NAME_OF_ANOTHER
-from ferry.ssh.key_files import Stamp, listing_of
+from ferry.ssh.key_files import Rejected, Stamp, listing_of
 from ferry.this_host import THIS_HOST
 
 _MODE: Final = 0o644  # of a new file: the user of the service must be able to read it, and public keys are no secret
@@ -77,18 +77,23 @@ class Mistaken(NamedTuple):
         return f"{self.path}, line {self.number}"
 
 
-def lines_in(paths: Sequence[Path], mistakes: list[Mistaken] | None = None) -> list[FileLine]:
+def lines_in(
+    paths: Sequence[Path], mistakes: list[Mistaken] | None = None, passed: list[Rejected] | None = None
+) -> list[FileLine]:
     """The lines with keys in the files of `access.keys`, those that are out of force too. Those with mistakes are added to
-    `mistakes`. Raises FerryError if a file cannot be read."""
+    `mistakes`, and what stands in a folder and can have no lines, such as another folder, to `passed`. Raises FerryError if
+    a file cannot be read."""
     found: list[FileLine] = []
     for path in paths:
         with _rights(path):
             listing = listing_of(AccessPaths((path,)))
-        if listing.rejected:
-            why = listing.rejected[0]
+            bad = next((each for each in listing.rejected if each.path == path or _may_have_lines(each)), None)
+        if bad is not None:
             raise FerryError(
-                f"{why.path} cannot be read ({why.why}): make it, correct access.keys, or run this with sudo"
+                f"{bad.path} cannot be read ({bad.why}): make it, correct access.keys, or run this with sudo"
             )
+        if passed is not None:
+            passed += listing.rejected
         for stamp in listing.stamps:
             try:
                 with _rights(stamp.path):
@@ -97,6 +102,11 @@ def lines_in(paths: Sequence[Path], mistakes: list[Mistaken] | None = None) -> l
                 raise _unreadable(stamp.path, error) from None
             _add_lines(stamp, text, found, [] if mistakes is None else mistakes)
     return found
+
+
+def _may_have_lines(rejected: Rejected) -> bool:
+    """Whether another user could read what this one cannot: no folder or pipe, and no link that leads nowhere."""
+    return rejected.unread and not (rejected.path.is_symlink() and not rejected.path.exists())
 
 
 def _add_lines(stamp: Stamp, text: str, found: list[FileLine], mistakes: list[Mistaken]) -> None:

@@ -60,7 +60,7 @@ def list_keys(door: Door, name: str | None, *, as_json: bool) -> None:
     known = {one["fingerprint"]: one for one in keys}
     unruled = {one["port"] for one in door.ports() if one["state"] == _NO_RULE}
     mistakes: list[Mistaken] = []
-    lines, now = all_lines(door, keys, mistakes), SystemClock().now()
+    lines, now = all_lines(door, keys, mistakes, as_json=as_json), SystemClock().now()
     found = [_row(line, known.get(line.key.fingerprint), now) for line in lines if name is None or is_of(line, name)]
     refused = [one for one in mistakes if name is None or is_mistaken(one, name)]
     found += [_refused(one) for one in refused]
@@ -162,7 +162,7 @@ def add(
     encoded, parsed = _read_key(key)
     if user is not None and not is_login_name(user):
         raise InvalidInput(f"--user {safe(user)}: that is no login name: write letters, digits, and . _ - between them")
-    lines = lines_in([Path(file) for file in door.files])
+    lines = all_lines(door, door.known_keys(), as_json=as_json)
     if (there := next((one for one in lines if one.key.fingerprint == parsed.fingerprint), None)) is not None:
         raise FerryError(f"the key stands in {there.place} already: change that line, or `ferry keys remove` it first")
     path = file_for(door.files, user, []) if door.files else None
@@ -363,7 +363,7 @@ def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
     """Take lines out. The file comes first, so that the key cannot come back and take its names meanwhile."""
     mistakes: list[Mistaken] = []
     known = door.known_keys()
-    everything = all_lines(door, known, mistakes)
+    everything = all_lines(door, known, mistakes, as_json=as_json)
     lines = [line for line in everything if is_of(line, name)]
     entered = {
         one["fingerprint"]: one["name"] for one in known if not lines and name in (one["fingerprint"], one["name"])

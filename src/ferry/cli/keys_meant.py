@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ferry.clock import SystemClock
 from ferry.errors import FerryError
+from ferry.ssh.key_files import Rejected
 
 from .key_lines import FileLine, Mistaken, lines_in
 from .keys_door import Door
@@ -17,12 +18,19 @@ _SOME: Final = 5  # names that a refusal shows
 _FINGERPRINT: Final = "SHA256:"
 
 
-def all_lines(door: Door, known: Iterable[Mapping[str, Any]], mistakes: list[Mistaken] | None = None) -> list[FileLine]:
+def all_lines(
+    door: Door, known: Iterable[Mapping[str, Any]], mistakes: list[Mistaken] | None = None, *, as_json: bool
+) -> list[FileLine]:
     """The lines of the key files. A key that was entered for a name (`add --user`) has it from the gateway, if its line has
-    none; `known` are the keys that the gateway knows. Lines with mistakes are added to `mistakes`. Raises FerryError."""
+    none; `known` are the keys that the gateway knows. Lines with mistakes are added to `mistakes`. Notes what is passed
+    over. Raises FerryError."""
     # a gateway of before an update, which still runs, does not tell which keys were entered
     names = {one["fingerprint"]: one["name"] for one in known if one.get("entered")}
-    lines = lines_in([Path(file) for file in door.files], mistakes)
+    passed: list[Rejected] = []
+    lines = lines_in([Path(file) for file in door.files], mistakes, passed)
+    if passed:
+        more = f" (and {len(passed) - 1} more)" if len(passed) > 1 else ""
+        print_note(f"passed over: {safe(str(passed[0]))}{more}", as_json=as_json)
     return [
         line._replace(name=names.get(line.key.fingerprint)) if line.name is None and names else line for line in lines
     ]
@@ -42,7 +50,7 @@ def lines_of(door: Door, name: str, *, as_json: bool) -> list[FileLine]:
             known = door.known_keys()
         except FerryError as error:
             failed = error
-    lines = all_lines(door, known, mistakes)
+    lines = all_lines(door, known, mistakes, as_json=as_json)
     if found := [line for line in lines if is_of(line, name)]:
         if failed is not None:
             text = f"keys that the gateway knows as {safe(name)}, and whose lines do not say it, were not looked for"
