@@ -37,6 +37,13 @@ def test_a_copy_whose_pages_contradict_one_another_is_damaged(copy: Path) -> Non
         check_copy(copy)
 
 
+def test_a_copy_of_a_newer_version_is_not_taken(copy: Path) -> None:
+    with closing(sqlite3.connect(copy)) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(InvalidInput, match=r"made by a newer ferry \(database 9999.*install that version first"):
+        check_copy(copy)
+
+
 def test_a_database_of_another_program_is_none_of_ferry(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "other.db")) as database:
         database.execute("CREATE TABLE moz_places (url)")

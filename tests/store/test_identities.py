@@ -174,10 +174,13 @@ def full_for_keys(connection: Connection) -> None:
 
 
 async def test_a_known_key_is_known_while_nothing_can_be_written(house: House) -> None:
-    ann, bob = await house.key("ann", "ann"), await house.key("bob")
+    entered = NewKey(Fingerprint("SHA256:cleo"), "ssh-ed25519", entered=True)
+    await MachineStore(house.store).enrol("cleo", entered, [], 5)
+    ann, bob, cleo = await house.key("ann", "ann"), await house.key("bob"), await house.key("cleo")
     await house.store.run(full_for_keys)
     assert [await house.key("ann", "ann", 20), await house.key("bob", None, 20)] == [ann, bob]
-    for mark, name in (("new", None), ("bob", "robert")):
+    assert await house.key("cleo", None, 20) == cleo
+    for mark, name in (("new", None), ("bob", "robert"), ("cleo", "other"), ("ann", None)):
         with pytest.raises(StoreUnavailable):
             await house.key(mark, name, 20)
 

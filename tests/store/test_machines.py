@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from ferry.errors import InvalidInput
-from ferry.names import Address, ConnectionId, Fingerprint, Identity, Kind, WorkerId
+from ferry.names import Address, ConnectionId, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.registry.contract import NEVER, Claimed, Taken, Terms
 from ferry.report import no_report
 from ferry.store.connections import ConnectionRows
 from ferry.store.engine import Store
 from ferry.store.identities import IdentityStore
-from ferry.store.machines import MachineStore, NewKey, Wanted
+from ferry.store.machines import Known, KnownKey, Machine, MachineStore, NewKey, Wanted
 from ferry.store.registry import SqlRegistry
 
 TERMS = Terms(keep=100, rest=50, reserve=True, derived=False, max_reservations=9)
@@ -78,6 +78,14 @@ async def test_a_port_is_given_before_the_first_log_in_and_is_that_keys(house: H
     known = await house.machines.known()
     assert [known.identity_of(key, None) for key in (A, C)] == [None, None], "which a log-in without a name leaves"
     assert await house.registry.prune(now=1e9, keep=1, rest=1) == 0
+
+
+@pytest.mark.parametrize(("entered", "name"), [(True, "web-1"), (False, None)])
+def test_a_line_without_a_name_keeps_what_was_entered_or_has_no_name(entered: bool, name: str | None) -> None:
+    """Also of an identity with several keys."""
+    owner = IdentityId("i1")
+    keys = {key: KnownKey(owner, 1.0, entered=entered) for key in (A, B)}
+    assert Known({owner: Machine(name, None)}, keys, {}).identity_of(A, None) == owner
 
 
 async def test_asked_again_it_gives_the_same_ports_and_another_label_another_port(house: House) -> None:

@@ -197,7 +197,7 @@ def _replace(connection: Connection, old: Fingerprint, name: str | None, key: Ne
         owner = named(connection, name, now) if known is None else rename_or_move(connection, old, known, name, now)
     elif before is not None:
         owner, name = IdentityId(before[0]), before[1]
-        if name is not None and not before[2]:
+        if not before[2]:
             owner, name = rename_or_move(connection, old, owner, None, now), None
     else:  # it has never come, or was replaced before
         owner = named(connection, None, now) if there is None else IdentityId(there[0])
