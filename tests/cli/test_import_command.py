@@ -369,6 +369,55 @@ def test_a_restriction_that_is_lost_with_its_match_line_is_told(
     assert ("may do more than with sshd" in ran.said, lost in ran.said) == (bool(lost), True)
 
 
+OF_EACH = "AuthorizedKeysFile /etc/ssh/keys/%u\n"
+OF_ALL = "AuthorizedKeysFile /etc/ssh/fleet_keys\n"
+WITH_CA = f"{OF_ALL}TrustedUserCAKeys /etc/ssh/ca.pub\n"
+FILES = "/etc/ssh/keys/%u in access.keys"
+
+
+@pytest.mark.parametrize(
+    ("text", "more"),
+    [
+        (f"{OF_EACH}DenyUsers bad worse", f"these people|DenyUsers bad worse|Take away what lets these accounts in: {FILES}"),
+        (f"{OF_EACH}AllowUsers tun\nAllowUsers two", f"other people|AllowUsers tun two|Take away what lets other accounts in: {FILES}"),
+        (f"{OF_EACH}DenyGroups staff", f"these people|DenyGroups staff|Take away what lets these accounts in: {FILES}"),
+        (f"{OF_EACH}AllowGroups tun", f"other people|AllowGroups tun|Take away what lets other accounts in: {FILES}"),
+        (f"{OF_EACH}PermitRootLogin no", f"these people|PermitRootLogin no|Take away what lets root in: {FILES}"),
+        (f"{OF_EACH}PermitRootLogin prohibit-password", ""),
+        (f"{OF_EACH}PubkeyAuthentication no", "everybody|PubkeyAuthentication no|Take all lines out of the files of access.keys, as sshd lets no key in"),
+        (f"{OF_ALL}PubkeyAuthentication no", "everybody|PubkeyAuthentication no|Take all lines out of the files of access.keys, as sshd lets no key in"),
+        (f"{OF_EACH}PubkeyAuthentication yes\nRefuseConnection no", ""),
+        (f"{OF_EACH}Match User c\n PubkeyAuthentication no", f"these people|PubkeyAuthentication no|Take away what lets them in: {FILES}"),
+        (f"{OF_EACH}Match User c\n RefuseConnection yes", f"these people|RefuseConnection yes|Take away what lets them in: {FILES}"),
+        (f"{OF_EACH}Match User c\n AuthorizedKeysFile none", f"these people|AuthorizedKeysFile none|Take away what lets them in: {FILES}"),
+        (f"{OF_ALL}Match Address 10.0.0.0/8\n RefuseConnection yes", "these people|RefuseConnection yes|Write from= into the lines of the keys, with the addresses from where they may come"),
+        (f"{OF_ALL}Match User c\n RefuseConnection yes", ""), (f"{OF_ALL}DenyUsers bad\nAllowUsers tun\nPermitRootLogin no", ""),
+        (f"{OF_ALL}AllowUsers tun@10.0.0.*", "other people|AllowUsers tun@10.0.0.*|Write from= with these addresses into the lines of the keys"),
+        (f"{WITH_CA}DenyUsers bad", "these people|DenyUsers bad|Take away what lets these accounts in: certificates with their names"),
+        ("DenyUsers bad", "these people|DenyUsers bad|Take away what lets these accounts in: .ssh/authorized_keys, .ssh/authorized_keys2 in access.keys"),
+        (f"{OF_ALL}AuthenticationMethods publickey,keyboard-interactive", "everybody|AuthenticationMethods publickey,keyboard-interactive|A key alone lets them in: write authentication_methods for two keys, or take their keys away"),
+        (f"{OF_ALL}AuthenticationMethods password publickey", ""),
+        (f"{OF_ALL}PubkeyAuthOptions touch-required,verify-required", "everybody|PubkeyAuthOptions touch-required,verify-required|Write verify-required into the lines of the keys"),
+        (f"{OF_ALL}RequiredRSASize 3072", "everybody|RequiredRSASize 3072|Take the lines with smaller RSA keys away"), (f"{OF_ALL}RequiredRSASize 2048", ""),
+        (f"{OF_ALL}Match RDomain x\n PubkeyAcceptedAlgorithms ssh-ed25519", 'these people|pubkey_accepted_algorithms = ["ssh-ed25519"]|'),
+    ],
+)  # fmt: skip
+def test_who_is_let_in_though_sshd_keeps_them_out_is_told(tmp_path: Path, text: str, more: str) -> None:
+    ran = imported(tmp_path, f"{text}\n")
+    who, _, rest = more.partition("|")
+    lost, _, fix = rest.partition("|")
+    sentence = f"So {who} may do more than with sshd: {lost} does not hold{f'. {fix}' if fix else ''} "
+    assert not more or sentence in ran.said
+    assert ran.said.count("may do more than with sshd") == int(bool(more))
+
+
+@pytest.mark.parametrize("port", ["22,2222", "0", "70000", "ssh"])
+def test_a_local_port_that_sshd_does_not_take(tmp_path: Path, port: str) -> None:
+    ran = imported(tmp_path, f"Match LocalPort {port}\n  PermitListen none\n")
+    assert "match" not in tomllib.loads(ran.out).get("sshd", {})
+    assert "sshd takes one port from 1 to 65535 here, and does not start: write one Match for each" in ran.said
+
+
 def test_what_stands_below_a_match_line_that_nobody_understands_is_for_nobody_else(tmp_path: Path) -> None:
     ran = imported(
         tmp_path, "Match User a\n  MaxSessions 1\nMatch Usr b\n  AllowTcpForwarding no\nMatch all\n  MaxSessions 2\n"

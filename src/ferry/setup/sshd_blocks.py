@@ -117,6 +117,11 @@ class Translated:
     left: list[Statement] = field(default_factory=list)
     """What stands below the Match lines, and has no such setting."""
 
+    @property
+    def criteria(self) -> frozenset[str]:
+        """The names of the criteria in the Match lines; none of `Match all`."""
+        return frozenset(name for block in self.blocks for name, _ in block.criteria if name != "all")
+
 
 def blocks_of(parsed: Parsed) -> Iterator[Translated]:
     """Each run of statements below the same Match lines, in the order of the file: the first value of a keyword counts."""
@@ -156,6 +161,7 @@ def restrictions(made: Translated) -> list[str]:
     given = made.settings.items()
     found = [(name, value) for name, value in given if name in ("permit_listen", "permit_open") and value != ["any"]]
     found += [(name, value) for name, value in given if value in forbidding.get(name, ())]
+    found += [each for each in given if each[0] in ("authentication_methods", "pubkey_accepted_algorithms")]
     return [f"{name} = {literal(value)}" for name, value in found]
 
 
@@ -172,7 +178,7 @@ def match_of(made: Translated, *, uses_dns: bool) -> SshdMatch:
     try:
         return SshdMatch.model_validate((criteria or {"user": ["*"]}) | made.settings)
     except ValidationError as error:
-        raise NoMatch(f"Ferry does not take it ({error.errors()[0]['msg']})") from None
+        raise NoMatch(f"Ferry does not take it ({error.errors()[0]['msg'].removeprefix('Value error, ')})") from None
 
 
 def _criterion(name: str, pattern: str, *, uses_dns: bool) -> tuple[str, list[str] | list[int]]:
@@ -189,8 +195,10 @@ def _criterion(name: str, pattern: str, *, uses_dns: bool) -> tuple[str, list[st
             return "address", patterns
         case "localaddress":
             return "local_address", patterns
-        case "localport" if (port := count(pattern)) is not None:
+        case "localport" if (port := count(pattern)) is not None and 0 < port <= 65535:
             return "local_port", [port]
+        case "localport":
+            raise NoMatch("sshd takes one port from 1 to 65535 here, and does not start: write one Match for each")
         case _:
             instead = "" if name != "host" else ': write address = ["192.0.2.0/24"] with their networks'
             raise NoMatch(f"Ferry has no such criterion: {name}{instead}")

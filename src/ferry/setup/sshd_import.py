@@ -6,7 +6,7 @@ import difflib
 import ipaddress
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +35,7 @@ from .sshd_blocks import (
     restrictions,
     value_of,
 )
+from .sshd_entry import Lost, allows_more
 from .sshd_left import CHOSEN, MEMBERS, NOT_FOR_SOME, NOT_TAKEN, WHY, WHY_NOT, ZERO
 from .sshd_toml import Carried
 
@@ -85,6 +86,10 @@ class Translation:
 
     name: str
     """The file that was translated."""
+    key_files: Sequence[str]
+    """The values of AuthorizedKeysFile for everybody."""
+    has_cas: bool
+    """TrustedUserCAKeys names a file for everybody."""
     carried: list[Carried] = field(default_factory=list)
     left: list[Left] = field(default_factory=list)
 
@@ -95,6 +100,10 @@ class Translation:
     def leave(self, setting: Setting, keyword: str, why: str) -> None:
         self.left.append(Left(setting.place, SPELLED[keyword], why))
 
+    def allows_more(self, keyword: str, values: Sequence[str], criteria: Collection[str] = ()) -> str:
+        """As `sshd_entry.allows_more`, of a setting below Match lines with these criteria."""
+        return allows_more(Lost(keyword, values, criteria, self.key_files, self.has_cas))
+
     def where(self, place: Place) -> str:
         """`line 12`, or with the file where it is an included one."""
         return f"line {place.line}" if place.file == self.name else str(place)
@@ -103,7 +112,9 @@ class Translation:
 def translate(parsed: Parsed) -> Translation:
     """Ferry's settings for an sshd_config."""
     view = views(parsed, None)[0]
-    made = Translation(parsed.name)
+    cas = view.settings.get("trustedusercakeys")
+    has_cas = cas is not None and cas.word != "none"
+    made = Translation(parsed.name, view["authorizedkeysfile"].values, has_cas)
     for step in (_listen, _keepalive, _grace, _tries, _startups, _penalties, _keys, _log):
         step(view, made)
     top = views(replace(parsed, statements=[each for each in parsed.statements if not each.blocks]), None)[0]
@@ -116,7 +127,10 @@ def translate(parsed: Parsed) -> Translation:
     for keyword in dict.fromkeys(each.keyword for each in parsed.statements if not each.blocks):
         setting = view[keyword]
         if keyword not in _HANDLED and setting.written:
-            made.left.append(Left(setting.place, _spelled(keyword), _why(keyword, "Ferry has no such setting")))
+            why = _why(keyword, "Ferry has no such setting")
+            made.left.append(
+                Left(setting.place, _spelled(keyword), f"{why}{made.allows_more(keyword, setting.values)}")
+            )
     if not parsed.is_effective:
         made.left += [Left(each.place, "this line", f"{each.why}: write {each.fix}") for each in parsed.mistakes]
     else:
@@ -309,7 +323,8 @@ def _carried_file(view: View, made: Translation, keyword: str, key: str, *, seve
         return False
     path = _key_path(str(setting))
     if path is None or (several and "%" in str(setting)):
-        made.leave(setting, keyword, f"its path depends on the account: write {key}, with %u where it takes one")
+        more = made.allows_more(keyword, setting.values, {"user"})
+        made.leave(setting, keyword, f"its path depends on the account: write {key}, with %u where it takes one{more}")
         return False
     made.carry(key, [path] if several else path, keyword, setting)
     return True
@@ -330,7 +345,8 @@ def _forwarding(view: View, made: Translation) -> None:
             continue
         value = value_of(keyword, setting.values)
         if value is None:
-            made.leave(setting, keyword, WHY_NOT.get(keyword, NOT_TAKEN))
+            why = WHY_NOT.get(keyword, NOT_TAKEN)
+            made.leave(setting, keyword, f"{why}{made.allows_more(keyword, setting.values)}")
         else:
             made.carry(f"sshd.{name}", value, keyword, setting)
 
@@ -354,6 +370,7 @@ def _match(view: View, below: Sequence[Translated], made: Translation) -> None:
             why = WHY_NOT.get(statement.keyword)
             if why is None:
                 why = NOT_TAKEN if statement.keyword in CARRIED else _why(statement.keyword, NOT_FOR_SOME)
+            why += made.allows_more(statement.keyword, statement.values, each.criteria)
             made.left.append(Left(statement.place, f"{_spelled(statement.keyword)} below {written}", why))
         if not each.settings:
             continue
@@ -365,13 +382,12 @@ def _match(view: View, below: Sequence[Translated], made: Translation) -> None:
             made.left.append(Left(place, written, f"{error}{allows}"))
             continue
         made.carried.append(Carried("sshd.match", match, f"{written}, {made.where(place)}"))
-        criteria = {name for block in each.blocks for name, _ in block.criteria}
         if place in told:
             continue
         told.add(place)
-        if "group" in criteria:
+        if "group" in each.criteria:
             made.left.append(Left(place, written, MEMBERS))
-        if criteria & {"user", "group"}:
+        if each.criteria & {"user", "group"}:
             made.left.append(Left(place, written, CHOSEN))
 
 
