@@ -107,6 +107,7 @@ def test_filters(stopped: Stopped, arguments: tuple[str, ...], expected: list[in
         (("--since", "999999d"), "'999999d' is no time"),
         (("verify", "--anchor", "abc"), "'abc' is no anchor: write HASH@N"),
         (("--anchor", "abc"), "--anchor and --lines are for `ferry audit verify`"),
+        (("--lines", "f"), "--anchor and --lines are for `ferry audit verify`"),
         (("head", "--lines", "f"), "--anchor and --lines are for `ferry audit verify`"),
         (("verify", "--lines", "nothing"), "nothing: cannot be read: No such file"),
         (("verify", "--lines", "state/ferry.db"), "state/ferry.db has no record of an audit log"),

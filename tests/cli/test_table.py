@@ -102,6 +102,12 @@ def test_what_may_not_be_cut_goes_beyond_a_terminal_that_is_too_narrow() -> None
     assert list(table(columns, [["a" * 30, "x", "enabled"]], 20)) == [f"{'NAME':30}  STATE", f"{'a' * 30}  enabled"]
 
 
+def test_a_column_without_an_end_to_keep_is_cut_to_its_least() -> None:
+    columns = (Column("NAME"), Column("A", least=3))
+    assert list(table(columns, [["a" * 20, "abcdefgh"]], 25)) == [f"{'NAME':20}  A", f"{'a' * 20}  ab…"]
+    assert list(table(columns, [["a" * 20, "abcdefgh"]], None))[1] == f"{'a' * 20}  abcdefgh"
+
+
 @given(st.text("ab ,/", max_size=60), st.integers(1, 30))
 def test_folding_loses_nothing_but_blanks_at_breaks(text: str, width: int) -> None:
     lines = folded(text, width)

@@ -162,6 +162,25 @@ def test_a_held_answer_keeps_the_answers_behind_it_and_no_decision() -> None:
     assert said == [False, b"port", True, False]
 
 
+def test_all_requests_behind_a_held_answer_are_decided_at_once() -> None:
+    said: list[Reply] = []
+    decided: list[int] = []
+
+    def step(number: int) -> Callable[[], Reply]:
+        def decide() -> Reply:
+            decided.append(number)
+            return True
+
+        return decide
+
+    turns = Turns(said.append, never)
+    turns.take(later, wants_reply=True)
+    for number in range(3):
+        turns.take(step(number), wants_reply=True)
+    turns.answer(b"port", held=True)
+    assert (said, decided) == ([], [0, 1, 2])
+
+
 def test_the_answers_that_a_held_one_keeps_are_bounded() -> None:
     said: list[Reply] = []
     turns = Turns(said.append, never)

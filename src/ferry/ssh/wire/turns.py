@@ -57,7 +57,6 @@ class Turns:
         """Those of `_unanswered` whose steps have not begun."""
         self._deciding: _Request | None = None
         self._running = False
-        self._closed = False
 
     def may_take(self, now: float, per_second: int) -> bool:
         """Count one more request. Whether it may be taken: it is among the first `per_second` of this second, and fewer
@@ -104,7 +103,6 @@ class Turns:
 
     def close(self) -> None:
         """The connection is gone: decide and answer no more requests."""
-        self._closed = True
         self._unanswered.clear()
         self._undecided.clear()
 
