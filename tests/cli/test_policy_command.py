@@ -355,10 +355,8 @@ def test_where_every_key_may_log_in_the_rules_are_listed(ask: Asked) -> None:
         (("who-can", "--publish", "1", "--reach", "a:1"), "one question at a time"),
         (("explain", "--who", "web-*", "--publish", "22"), "'web-*' is a pattern"),
         (("explain", "--who", "a", "--publish", "99999"), "'99999' is no port"),
-        (
-            ("explain", "--who", "a", "--publish", "0"),
-            "0 stands for a port that the gateway chooses: ask about one of those",
-        ),
+        (("explain", "--who", "a", "--reach", "web-1:0"), "'0' is no port"),
+        (("explain", "--who", "a", "--publish", "blog:0"), "a name has a port: write blog:80, or blog:22"),
         (("explain", "--who", "a", "--reach", "web-1"), "'web-1' is no host with a port"),
         (
             ("explain", "--who", "a", "--reach", "/run/a/x.sock"),
@@ -431,6 +429,21 @@ def test_a_name_is_asked_about_with_the_gateways_domain_too(ask: Asked) -> None:
         assert ask.json("explain", "--who", who, *words)[1]["answers"][0]["policy"]["allowed"]
     assert ask("explain", "--who", "ann", "--reach", "web-1.gw.test:22")[0] == 1, "permitopen= has the other form"
     assert ask("explain", "--who", "ann", "--reach", "web-1:22")[0] == 0
+
+
+def test_a_port_that_the_gateway_chooses_is_asked_about(ask: Asked) -> None:
+    """It gives public ports, of which a rule has to allow some."""
+    for ports, code in (("loopback", 1), ("public", 0), ("*", 0)):
+        (ask.folder / "any.toml").write_text(f'[[rule]]\nname = "r"\nwho = "web-2"\npublish.ports = "{ports}"\n')
+        assert ask("explain", "any.toml", "--who", "web-2", "--publish", "0")[0] == code
+        assert ask.json("who-can", "any.toml", "--publish", "0")[0] == code
+    said = ask("explain", "any.toml", "--who", "web-1", "--publish", "localhost:0")[1]
+    assert said.startswith("no: web-1 may not publish a port that the gateway chooses policy: ")
+    assert "permitlisten= of its line has localhost:21023 only, not localhost:0" in said
+    (ask.folder / "any.toml").write_text(FLEET + '[[test]]\nwho = "ann"\ndeny = "publish 0"\n')
+    assert "0 is a port that the gateway chooses: write one that it may" in ask("check", "any.toml")[1]
+    ask.configure('mode = "anyone"', 'policy = "policy.toml"')
+    assert ask("who-can", "--publish", "0")[0] == 2
 
 
 def test_sockets_are_asked_about_by_the_names_in_the_folder_of_who_asks(ask: Asked) -> None:

@@ -115,7 +115,7 @@ def test_a_key_that_the_settings_do_not_let_in_may_nothing(
 
 
 @pytest.mark.parametrize(
-    "permits", ["localhost:{}", "127.0.0.1:{}", "*:{}", "{}", "[::1]:{}", "0.0.0.0:{}", "127.*:{}", "::*:{}"]
+    "permits", ["localhost:*", "localhost:{}", "127.0.0.1:{}", "*:{}", "{}", "[::1]:{}", "0.0.0.0:{}", "127.*:{}", "::*:{}"]
 )  # fmt: skip
 def test_the_address_before_a_port_is_asked_about_as_ssh_sends_it(beside: Beside, permits: str) -> None:
     port = beside.gateway.ports.loopback[4]
@@ -126,6 +126,7 @@ def test_the_address_before_a_port_is_asked_about_as_ssh_sends_it(beside: Beside
         told = {form: beside.explain("ann1", "--publish", f"{form}{port}")["allowed"] for form in forms}
         assert told == {form: beside.allowed(["ann1"], f"-R {form}{port}:localhost:1") for form in forms}
         assert any(told.values())
+        assert beside.explain("ann1", "--publish", "0")["allowed"] is beside.allowed(["ann1"], "-R 0:localhost:1")
         assert not all(told.values()) or permits in ("{}", "*:{}")
 
 

@@ -226,6 +226,14 @@ def test_an_added_machine_connects_with_what_was_printed_for_it(fleet: Fleet, li
         assert fleet.table()[port]["state"] == "up"
 
 
+def test_a_wrong_argument_that_the_gateway_finds_is_one_of_the_command_line(fleet: Fleet) -> None:
+    key = make_key(fleet.folder / "never").with_suffix(".pub")
+    for listen in ("nope", "service:a b"):
+        words = ("keys", "add", "never", key, "--listen", listen, "--config", fleet.folder / "ferry.toml")
+        assert ferry(*words, cwd=fleet.folder).code == 2
+    assert "never" not in fleet.file.read_text()
+
+
 def test_people_reach_a_machine_with_the_ssh_config_that_was_printed(fleet: Fleet) -> None:
     """A real sshd stands behind the port."""
     key, carl = (make_key(fleet.folder / name) for name in ("db-9", "carl"))

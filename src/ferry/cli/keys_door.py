@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ferry.errors import FerryError, InvalidInput
 from ferry.ownership import other_owner, rights_of
 
-from .client import Gateway, rules_for, unread_keys
+from .client import ApiError, Gateway, rules_for, unread_keys
 from .key_file import key_files
 from .locate import answers, candidate_folders, find_installation, is_closed
 from .options import source
@@ -71,7 +72,12 @@ class Door:
 
     def _done(self, action: str, wanted: dict[str, object]) -> dict[str, Any]:
         if self.stopped is None:
-            answer: dict[str, Any] = Gateway(self.state).post(f"keys/{action}", wanted)
+            try:
+                answer: dict[str, Any] = Gateway(self.state).post(f"keys/{action}", wanted)
+            except ApiError as error:
+                if error.status == HTTPStatus.BAD_REQUEST:  # as the state folder answers
+                    raise InvalidInput(str(error)) from None
+                raise
             return answer
         done: dict[str, Any] = self._opened(action, wanted)
         return done

@@ -290,6 +290,10 @@ class _Asking:
         """Print all who may. Returns whether there is one."""
         from ferry.policy.rules import Asker
 
+        if self._any_key and self._book is not None and self._aims[0].is_any_port:
+            raise InvalidInput(
+                "which port the gateway chooses depends on who asks: name one port, or --who with explain"
+            )
         askers = [
             (Asker(line.name, key, False, self._address, self._address, self._now), line)
             for key, lines in self._keys.items()

@@ -400,7 +400,10 @@ def parse_question(text: str, domain: Domain | None) -> list[Aim]:
     word, _, target = text.strip().partition(" ")
     match word:
         case Act.PUBLISH:
-            return [parse_publish(target.strip(), domain)]
+            aim = parse_publish(target.strip(), domain)
+            if aim.is_any_port:
+                raise InvalidInput("0 is a port that the gateway chooses: write one that it may, such as publish 22000")
+            return [aim]
         case Act.REACH:
             return parse_reach(target.strip(), domain)
     raise InvalidInput(f'{printable(text, 60)!r} begins with neither publish nor reach: write "publish 21023"')

@@ -48,17 +48,22 @@ class Aim(NamedTuple):
     name: str
     """In lower case: the label of a name or alias, or a host; empty for a port. The name of a socket, as it is written."""
     port: int
-    """0 for a web name or a socket."""
+    """0 for a web name, a socket, and to publish a port that the gateway chooses."""
     typed: str = ""
     """The host as somebody types it, if that is another form of the name: an alias below the gateway's domain, the address by
     which a port is reached, or the one on which a port is to listen (EVERY_ADDRESS: all)."""
+
+    @property
+    def is_any_port(self) -> bool:
+        """Whether the gateway is to choose the port (`-R 0:...`)."""
+        return self.what is What.PORT and not self.port
 
     @property
     def target(self) -> str:
         """The target for people: `port 21023`, `the name blog`, `the alias web-1:22`, `the socket /x.sock`."""
         match self.what:
             case What.PORT:
-                return f"port {self.port}"
+                return f"port {self.port}" if self.port else "a port that the gateway chooses"
             case What.NAME:
                 return f"the name {printable(self.name, 80)}"
             case What.ALIAS:
@@ -83,18 +88,16 @@ def parse_publish(text: str, domain: Domain | None = None) -> Aim:
     have the gateway's `domain` behind it. Raises InvalidInput."""
     if is_path(text):
         return _socket(Act.PUBLISH, text)
-    if text.rpartition(":")[2] == "0":
-        raise InvalidInput(
-            "0 stands for a port that the gateway chooses: ask about one of those that it gives, such as 22000"
-        )
-    host, port = _split(text)
+    host, port = _split(text, least=0)
     if port is None:
         if _PORT.fullmatch(host):
-            return publish_port(_port(host))
+            return publish_port(_port(host, least=0))
         return Aim(Act.PUBLISH, What.NAME, parse_label(_below(domain, host)), 0)
     if host in (*EVERYWHERE, *LOCAL) or is_numeric(host):
         return publish_port(port)._replace(typed=host.removeprefix("localhost") if host else EVERY_ADDRESS)
     label = parse_label(_below(domain, host))
+    if not port:
+        raise InvalidInput(f"a name has a port: write {label}:80, or {label}:22")
     if port in _WEB_PORTS:
         return Aim(Act.PUBLISH, What.NAME, label, 0)
     return Aim(Act.PUBLISH, What.ALIAS, label, port)
@@ -138,8 +141,8 @@ def _socket(act: Act, text: str) -> Aim:
     return Aim(act, What.SOCKET, name, 0)
 
 
-def _split(text: str) -> tuple[str, int | None]:
-    """The host in lower case, without brackets, and the port. Raises InvalidInput."""
+def _split(text: str, *, least: int = 1) -> tuple[str, int | None]:
+    """The host in lower case, without brackets, and the port, from `least` on. Raises InvalidInput."""
     if len(text) > limits.HOST_BYTES:
         raise InvalidInput(f"{len(text)} characters are no name with a port: write web-1:22")
     host, colon, port = text.rpartition(":")
@@ -149,10 +152,10 @@ def _split(text: str) -> tuple[str, int | None]:
         host = host[1:-1]
     elif ":" in host:
         raise InvalidInput(f"'{printable(text, 80)}' has colons: an IPv6 address stands in brackets, as in [::1]:22")
-    return host.lower(), _port(port)
+    return host.lower(), _port(port, least)
 
 
-def _port(text: str) -> int:
-    if not _PORT.fullmatch(text) or not 1 <= int(text) <= 65535:
+def _port(text: str, least: int = 1) -> int:
+    if not _PORT.fullmatch(text) or not least <= int(text) <= 65535:
         raise InvalidInput(f"'{printable(text, 80)}' is no port: write a number from 1 to 65535")
     return int(text)

@@ -99,7 +99,7 @@ def _verdict(settings: Settings, asker: Asker, aim: Aim, line: KeyLine | None, b
     is_own = False
     if line is not None:
         by_key, is_own = _by_line(settings, asker, aim, line)
-    by_policy = None if settings.book is None else settings.book.decide_asked(asker, aim)
+    by_policy = None if settings.book is None else settings.book.decide_asked(asker, _as_given(settings, asker, aim))
     options = settings.sshd_of(asker, line)
     by_gateway = _by_log_in(settings, options, asker, aim, line) or _by_gateway(settings, options, asker, aim)
     return Verdict(asker, aim, by_policy, line, by_key, by_gateway, is_own)
@@ -218,11 +218,27 @@ def _by_gateway(settings: Settings, options: SshdOptions, asker: Asker, aim: Aim
     )
     if refusal is not None or may_be_of_others(aim):
         return refusal
+    aim = _as_given(settings, asker, aim)
     address = _address(who, aim, settings.rules)
     grant = listen_grant(who, address, settings.rules)
     if isinstance(grant, Refusal):
         return grant
     return kept_for_another(who, address, settings.ports.get(aim.port, ()) if aim.what is What.PORT else ())
+
+
+def _as_given(settings: Settings, asker: Asker, aim: Aim) -> Aim:
+    """An aim with the first port that the gateway may give for port 0: of its own range, by the first rule that allows any of
+    it, and named by nobody's line. Any other aim as it is."""
+    whole = settings.rules.allocate_from
+    if not aim.is_any_port or whole is None:
+        return aim
+    parts = [(whole.first, whole.last)]
+    if settings.book is not None:
+        permits = settings.book.permits_of(asker, Act.PUBLISH, What.PORT)
+        parts = [(max(one.first, whole.first), min(one.last, whole.last)) for _, one in permits]
+    who, ports = _identity(asker), (port for first, last in parts for port in range(first, last + 1))
+    free = (port for port in ports if not (own := settings.ports.get(port)) or any(line.is_of(who) for line in own))
+    return aim._replace(port=next(free, whole.first))
 
 
 def _identity(asker: Asker) -> Identity:
