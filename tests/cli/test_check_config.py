@@ -398,6 +398,8 @@ def test_ports_of_two_keys_and_those_that_nobody_can_have_are_noted(
         f"{keys}, line 3: permitlisten= names port 20001, which nobody can have: add a range with it to tcp.ranges (and 1 "
         "more lines name such a port)",
         f"{keys}: 3 keys",
+        f"{keys}, line 7: its key stands in {keys}, line 6 too, with name=web-1 there and no name here: it logs in by either, so "
+        "write one name in both, or delete one of them",
     ]
 
 
@@ -412,6 +414,25 @@ def test_keys_are_counted_as_the_gateway_reads_them(tmp_path: Path) -> None:
     assert finding.text.startswith("no usable key")
     told = f"{keys}/alice.pub~: it is called as a copy of another file, so no key in it counts: delete it"
     assert any(each.text.startswith(told) for each in findings(settings))
+
+
+def test_a_key_with_two_names_is_noted(tmp_path: Path) -> None:
+    """Who takes the key out by one of them leaves it in."""
+    keys, user = tmp_path / "keys", tmp_path / "users"
+    for folder in (keys, user):
+        folder.mkdir()
+    paths = [keys, user / "%u"]
+    for name in ("ann", "joe"):
+        (user / name).write_text(f"{PUBLIC_KEY}\n")
+    settings = config(tmp_path, access=Access(mode="keys", keys=paths))
+    assert not [each for each in findings(settings) if "logs in by either" in each.text]
+    (keys / "fleet.keys").write_text(f"{PUBLIC_KEY} name=web-1\n{PUBLIC_KEY} name=web-1\n")
+    assert not [each for each in findings(settings) if "logs in by either" in each.text]
+    (keys / "more").write_text(f"{PUBLIC_KEY}\n")
+    assert [(each.severity, each.text) for each in findings(settings) if "logs in by either" in each.text] == [
+        (Severity.NOTE, f"{keys}/more, line 1: its key stands in {keys}/fleet.keys, line 1 too, with name=web-1 there and "
+         "name=more here: it logs in by either, so write one name in both, or delete one of them"),
+    ]  # fmt: skip
 
 
 def test_a_file_that_the_gateway_cannot_read_is_a_finding_to_fix(tmp_path: Path) -> None:

@@ -49,6 +49,26 @@ async def test_all_lines_of_a_name_go_with_it(stopped: Stopped) -> None:
     assert stopped.file.read_text().count("#disabled ") == 2
 
 
+@pytest.mark.parametrize("by", ["line", "file", "revoked"])
+async def test_a_certificate_for_a_key_that_is_taken_out_is_thought_of(stopped: Stopped, by: str) -> None:
+    assert "takes certificates" not in (await stopped.keys("disable", "web-2")).text
+    if by == "line":
+        with stopped.file.open("a") as file:
+            file.write(f"cert-authority {public(9)} ca\n")
+    else:
+        more = 'trusted_ca_keys = "ca"\n' + ('revoked_keys = "gone"\n' if by == "revoked" else "")
+        stopped.config.write_text(CONFIG.replace("[tcp]", f"{more}[tcp]"))
+        (stopped.folder / "ca").write_text(public(9))
+        (stopped.folder / "gone").write_text("")
+    where = (
+        f"{stopped.folder}/gone (access.revoked_keys)" if by == "revoked" else "a file that access.revoked_keys names"
+    )
+    ran = await stopped.keys("disable", "web-1")
+    assert ran.error is None
+    assert f"would let it in: write {fingerprint(1)} into {where}" in " ".join(ran.text.split())
+    assert "takes certificates" not in (await stopped.keys("enable", "web-1")).text
+
+
 # --- names that no line says
 
 

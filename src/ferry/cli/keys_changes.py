@@ -316,7 +316,7 @@ def change(door: Door, name: str, *, disable: bool, as_json: bool) -> None:
             typer.echo(f"{word} {_who(line)} in {safe(line.place)}")
         if not todo:
             typer.echo(f"{safe(name)} is {word} already")
-    if disable and (still := still_in(door, {line.key.fingerprint for line in lines}, "disable")):
+    if disable and (still := still_in(door, {line.key.fingerprint for line in lines}, "disable", as_json=as_json)):
         raise still
 
 
@@ -345,7 +345,7 @@ def replace(door: Door, name: str, key: str, *, as_json: bool) -> None:
     identity = changes[0][0].name
     done = door.replace(old=before, name=identity, new=new.fingerprint, algorithm=new.algorithm)
     _apply(changes, as_json=as_json)
-    still = still_in(door, {before}, "disable")
+    still = still_in(door, {before}, "disable", as_json=as_json)
     moved = [one["address"] for one in done["held"]]
     for place in done.get("named_in", ()):
         print_note(f"{safe(place)}: it names the old key: write {new.fingerprint} there", as_json=as_json)
@@ -389,7 +389,7 @@ def remove(door: Door, name: str, *, keep: bool, as_json: bool) -> None:
         )
     else:
         _print_removed(lines, entered, held, named, keep=keep, stays=stays)
-    if still := still_in(door, gone, "remove"):
+    if still := still_in(door, gone, "remove", as_json=as_json):
         raise still
 
 

@@ -18,7 +18,7 @@ from .locate import answers, candidate_folders, find_installation, is_closed
 from .options import source
 
 if TYPE_CHECKING:
-    from ferry.config.model import Config
+    from ferry.config.model import Access, Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,8 @@ class Door:
     """`access.keys`; empty if every key is let in."""
     stopped: Config | None
     """The configuration of one that does not run."""
+    access: Access | None
+    """Who is let in, by the configuration; None if that is not known."""
 
     def known_keys(self) -> list[dict[str, Any]]:
         """The keys that it knows."""
@@ -105,12 +107,14 @@ def find_door(state: Path | None, config: Path | None, *, reads: bool = False) -
         raise FerryError("no gateway found: name its configuration with --config FILE")
     file = config or folder.config
     if answers(folder.state):
-        told = [] if reads else Gateway(folder.state).get("refused-keys")["files"]
-        return Door(folder.state, [] if reads else key_files(told, file, folder.state), None)
+        if reads:
+            return Door(folder.state, [], None, None)
+        files = key_files(Gateway(folder.state).get("refused-keys")["files"], file, folder.state)
+        return Door(folder.state, files, None, source(file).load().access if file is not None else None)
     if is_closed(folder.state):
         raise FerryError(f"{folder.state}: permission denied: run this with sudo, or as the gateway's user")
     if file is None:
         raise InvalidInput(f"no gateway runs in {folder.state}: name its configuration with --config FILE")
     settings = source(file, state=state).load()
     paths = [str(path) for path in settings.access.keys] if settings.access.mode == "keys" else []
-    return Door(settings.state, paths, settings)
+    return Door(settings.state, paths, settings, settings.access)

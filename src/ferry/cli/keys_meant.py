@@ -93,11 +93,17 @@ def check_renamed(name: str, lines: Iterable[FileLine], known: Iterable[Mapping[
             )
 
 
-def still_in(door: Door, keys: Collection[str], action: str) -> FerryError | None:
-    """The error if one of these keys is let in by a line that is still there. `action` takes it out by its fingerprint."""
+def still_in(door: Door, keys: Collection[str], action: str, *, as_json: bool) -> FerryError | None:
+    """The error if one of these keys is let in by a line that is still there. `action` takes it out by its fingerprint.
+    Notes that certificates for them could let them in, where certificates do so."""
     now = SystemClock().now()
-    lines = lines_in([Path(file) for file in door.files])
-    still = [line for line in lines if line.key.fingerprint in keys and state_of(line, now) == "enabled"]
+    lines = [line for line in lines_in([Path(file) for file in door.files]) if state_of(line, now) == "enabled"]
+    still = [line for line in lines if line.key.fingerprint in keys]
+    if (door.access and door.access.trusted_ca_keys) or any(line.key.options.cert_authority for line in lines):
+        file = door.access and door.access.revoked_keys
+        write = f"into {file} (access.revoked_keys)" if file else "into a file that access.revoked_keys names"
+        text = f"a certificate for the key is no line, and would let it in: write {' and '.join(sorted(keys))} {write}"
+        print_note(f"this gateway takes certificates: {text}", as_json=as_json)
     if not still:
         return None
     places = "; ".join(f"{line.key.fingerprint} by {line.place}{_as(line)}" for line in still)

@@ -273,7 +273,7 @@ def _check_keys(config: Config) -> Iterator[Finding]:
 
 
 def _check_locked_out(config: Config) -> Iterator[Finding]:
-    """Keys that let nobody in by `[sshd]`."""
+    """Keys that let nobody in by `[sshd]`, and those that have two names."""
     if config.access.mode == "anyone":
         return
     try:
@@ -284,6 +284,20 @@ def _check_locked_out(config: Config) -> Iterator[Finding]:
     texts, everybody = found.locked_out(sshd_rules_of(config, book))
     severity = Severity.FIX if everybody else Severity.NOTE
     yield from (Finding(severity, "keys", text) for text in texts[:_TRAPS_SHOWN])
+    yield from (Finding(Severity.NOTE, "keys", text) for text in islice(_of_two_names(found), _TRAPS_SHOWN))
+
+
+def _of_two_names(found: Found) -> Iterator[str]:
+    """Keys that are let in as two identities: who takes out one of them would leave the key in."""
+    for lines in found.lines.values():
+        plain = [line for line in lines if line.user is None]
+        if (other := next((line for line in plain if line.name != plain[0].name), None)) is not None:
+            first = plain[0]
+            one, two = (f"name={line.name}" if line.name else "no name" for line in (first, other))
+            yield (
+                f"{other.place}: its key stands in {first.place} too, with {one} there and {two} here: it logs in by either, "
+                "so write one name in both, or delete one of them"
+            )
 
 
 def _keys_needed(keywords: Keywords) -> int:
