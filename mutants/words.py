@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import threading
 from collections import Counter
 from functools import cache
 
@@ -16,6 +17,8 @@ _IN_MOST = 6
 """A word that more than one in six files names says nothing."""
 _FARTHER = 4
 """A word of the function counts as if so many times as many files named it."""
+_parsing = threading.Lock()
+"""Judges are threads, and CPython 3.11 may raise SystemError where two of them make a tree at once."""
 
 
 def naming(site: Site) -> dict[str, int]:
@@ -68,5 +71,7 @@ def _attributes(path: str) -> dict[str, frozenset[str]]:
         for inside in ast.iter_child_nodes(node):
             look(inside, where)
 
-    look(ast.parse((ROOT / "src/ferry" / path).read_text()), ())
+    with _parsing:
+        tree = ast.parse((ROOT / "src/ferry" / path).read_text())
+    look(tree, ())
     return found
