@@ -108,6 +108,28 @@ def test_a_column_without_an_end_to_keep_is_cut_to_its_least() -> None:
     assert list(table(columns, [["a" * 20, "abcdefgh"]], None))[1] == f"{'a' * 20}  abcdefgh"
 
 
+LONG = "alpha beta gamma delta epsilon zeta eta theta iota kappa"
+ONCE: dict[str, tuple[Column, str, int, list[str]]] = {
+    "whole folds": (Column("B", whole=True), LONG, 40, ["alpha beta gamma delta epsilon zeta", "eta theta iota kappa"]),
+    "a long title": (Column("B" * 30, whole=True), LONG, 30, ["alpha beta gamma delta", "epsilon zeta eta theta iota", "kappa"]),
+    "below beside": (Column("B", below=True), LONG, 52, ["alpha beta gamma delta epsilon zeta eta theta", "iota kappa"]),
+    "a mark is missed": (Column("B", least=8, keeps=" ("), LONG, 12, ["alpha b…"]),
+    "a mark is there": (Column("B", least=8, keeps=" ("), f"{LONG} (x)", 14, ["alpha… (x)"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_one_value_beside_a_short_one(name: str) -> None:
+    column, value, width, shown = ONCE[name]
+    _, *lines = table((Column("A"), column), [["ab", value]], width)
+    assert [line[4:] for line in lines] == shown
+    assert all(line[:4] == ("ab  " if i == 0 else "    ") for i, line in enumerate(lines))
+
+
+def test_nothing_stands_below_a_row_that_has_no_options() -> None:
+    assert [line for line in table(KEYS, MACHINES, 80) if line.strip() == "-"] == []
+
+
 @given(st.text("ab ,/", max_size=60), st.integers(1, 30))
 def test_folding_loses_nothing_but_blanks_at_breaks(text: str, width: int) -> None:
     lines = folded(text, width)

@@ -83,8 +83,15 @@ def test_one_place_for_ssh_is_enough(write: Write, text: str) -> None:
     assert bool(config.ssh.listen) is not config.https.ssh
 
 
-def test_without_ranges_nothing_is_allocated_and_nothing_is_wrong(write: Write) -> None:
-    assert load(write("[tcp]\nranges = []"), {}, {}).tcp.ranges == []
+@pytest.mark.parametrize("allocate", ["", "\nallocate_from = 0"])
+def test_without_ranges_nothing_is_allocated_and_nothing_is_wrong(write: Write, allocate: str) -> None:
+    tcp = load(write(f"[tcp]\nranges = []{allocate}"), {}, {}).tcp
+    assert (tcp.ranges, tcp.range_for_any, tcp.has(1)) == ([], None, False)
+
+
+def test_of_one_range_ports_are_allocated_without_a_word(write: Write) -> None:
+    tcp = load(write("[tcp]\nranges = [{first=5,last=9,listen='public'}]"), {}, {}).tcp
+    assert (tcp.range_for_any, [port for port in range(3, 12) if tcp.has(port)]) == (0, [5, 6, 7, 8, 9])
 
 
 def test_ranges_and_empty_values_in_the_environment() -> None:

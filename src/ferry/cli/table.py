@@ -44,7 +44,7 @@ class Column:
 
     def kept(self, text: str) -> str:
         """The end of a value that is never cut; empty if it has none."""
-        return text[text.rfind(self.keeps) :] if self.keeps and self.keeps in text else ""
+        return text[text.rfind(self.keeps) :] if self.keeps in text else ""  # behind the text, if there is no mark
 
     def holding(self, texts: Iterable[str]) -> Column:
         """The column with room for the ends of these values."""
@@ -61,7 +61,8 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
     natural = [max([len(column.title), *(len(row[i]) for row in rows)]) for i, column in enumerate(columns)]
     widths = dict(enumerate(natural)) if width is None else _fitted(columns, natural, width)
     yield _line(columns, widths, [column.title for column in columns])
-    below = [] if width is None else [i for i, column in enumerate(columns) if column.below and i not in widths]
+    below = [i for i, column in enumerate(columns) if column.below and i not in widths]
+    room = _FOLDED if width is None else max(width - len(_INDENT), _FOLDED)
     for row in rows:
         parts = {
             i: folded(row[i], wide) if columns[i].folds else [_cut(row[i], wide, columns[i])]
@@ -73,8 +74,8 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int |
                 cells[i] = lines[number] if number < len(lines) else ""
             yield _line(columns, widths, cells)
         for i in below:
-            if width is not None and row[i] != "-":
-                yield from (f"{_INDENT}{line}" for line in folded(row[i], max(width - len(_INDENT), _FOLDED)))
+            if row[i] != "-":
+                yield from (f"{_INDENT}{line}" for line in folded(row[i], room))
 
 
 def folded(text: str, width: int) -> list[str]:
