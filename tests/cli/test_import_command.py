@@ -18,6 +18,7 @@ from ferry.config.file import load
 from ferry.config.model import TcpRange
 from ferry.errors import InvalidInput
 from ferry.names import Endpoint
+from ferry.setup.sshd_files import read_config
 from ssh_command import make_key
 from sshd_program import printed
 
@@ -314,6 +315,7 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
         ("GatewayPorts clientspecified", "tcp.public_addresses", ["0.0.0.0", "::"], ""),
         ("AddressFamily inet\nGatewayPorts yes", "tcp.public_addresses", ["0.0.0.0"], ""),
         ("AddressFamily inet6\nGatewayPorts yes", "tcp.public_addresses", ["::"], ""),
+        ("GatewayPorts no\nMatch User a\n  GatewayPorts yes", "tcp.public_addresses", ["0.0.0.0", "::"], ""),
         ("AllowTcpForwardin yes", "sshd.allow_tcp_forwarding", None, "sshd does not know it, and does not start: did you mean AllowTcpForwarding?"),
         ("Matc User a", "sshd.match", None, "sshd does not know it, and does not start"),
         ("Match User a\n  AllowTcpForwardin no", "sshd.match", None, "sshd does not know it, and does not start: did you mean AllowTcpForwarding?"),
@@ -327,6 +329,26 @@ def test_one_line(tmp_path: Path, line: str, key: str, value: object, says: str)
     keyword = line.rpartition("\n")[2].split()[0]
     if keyword[:4] not in ("Matc", "Allo"):
         assert (f"{keyword} (line" in ran.said) is bool(says), ran.said
+
+
+def test_a_setting_of_any_port_alone_is_told_once(tmp_path: Path) -> None:
+    said = imported(tmp_path, "PermitListen *\n").said
+    assert "it has no port that is a number" in said
+    assert "it has hosts with any port" not in said
+
+
+def test_an_include_with_a_zero_byte_in_its_name_names_no_file(tmp_path: Path) -> None:
+    assert tomllib.loads(imported(tmp_path, "Include /etc/a\0b/*\nPort 23\n").out)["ssh"] == {"listen": ["*:23"]}
+
+
+def test_a_file_that_is_too_long_is_no_configuration(tmp_path: Path) -> None:
+    """LINT_CONFIG_BYTES."""
+    file = tmp_path / "sshd_config"
+    file.write_text("#" * 2**20)
+    assert read_config(str(file)).parsed.statements == []
+    file.write_text("#" * (2**20 + 1))
+    with pytest.raises(InvalidInput, match=r"longer than 1\.0 MB\): name an sshd_config"):
+        read_config(str(file))
 
 
 NO_PORTS = "PermitListen, which is not set: sshd lets each key listen on any port"
