@@ -43,6 +43,23 @@ def test_a_bind_address_with_another_port_is_that_port(host: bytes, port: int) -
     )
 
 
+@pytest.mark.parametrize(
+    ("host", "kept"),
+    [
+        ("FE80::1%eth0", "fe80::1%eth0"), ("[fe80::1%Eth0.7]", "fe80::1%Eth0.7"), ("fe80::1%2", "fe80::1%2"),
+        ("fe80::1%", None), ("fe80::1%a b", None), ("fe80::1%\x1b[31m", None), ("fe80::1%a\0", None), ("fe80::1%" + 16 * "a", None),
+    ],
+)  # fmt: skip
+def test_a_zone_is_the_name_of_an_interface(host: str, kept: str | None) -> None:
+    """What it is goes to terminals."""
+    if kept is not None:
+        assert parse_forward(host.encode(), 22080, WEB, RULES) == ForwardRequest(Kind.TCP, None, 22080, host=kept)
+        return
+    with pytest.raises(InvalidInput) as refused:
+        parse_forward(host.encode(), 22080, WEB, RULES)
+    assert str(refused.value).isprintable()
+
+
 @given(name=NAME, port=WEB_PORT, spelling=st.sampled_from(["{}", "{}.", "{}.gw.example.com", "{}.GW.example.com."]))
 def test_a_name_with_a_web_port_in_each_spelling(name: str, port: int, spelling: str) -> None:
     for text in (spelling.format(name), spelling.format(name).upper()):

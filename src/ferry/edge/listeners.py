@@ -105,11 +105,24 @@ def _open(endpoint: Endpoint, *, ipv4_too: bool, listen: bool) -> socket.socket:
             # It matters for `::` alone: any other address has one family.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if ipv4_too else 1)
         set_options(sock)
-        sock.bind((endpoint.host, endpoint.port))
+        sock.bind(_name_of(endpoint))
         if listen:
             sock.listen(limits.ACCEPT_BACKLOG)
         undo.pop_all()
         return sock
+
+
+def _name_of(endpoint: Endpoint) -> tuple[str, int] | tuple[str, int, int, int]:
+    """The name to bind: Python takes the zone of a link-local address (RFC 4007 §11) as a number beside it. Raises
+    OSError."""
+    address, _, zone = endpoint.host.partition("%")
+    if not zone:
+        return address, endpoint.port
+    try:
+        index = int(zone) if zone.isdecimal() and len(zone) < 10 else socket.if_nametoindex(zone)
+    except OSError:
+        raise OSError(errno.EADDRNOTAVAIL, f"there is no interface {zone}") from None
+    return address, endpoint.port, 0, index
 
 
 def set_options(sock: socket.socket) -> None:

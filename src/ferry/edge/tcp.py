@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from ipaddress import ip_address
 
 from ferry import limits
 from ferry.callbacks import call_each
@@ -320,13 +321,21 @@ def _socket_refusal(opening: ListenSocket, failure: InTheWay | OSError) -> Refus
     )
 
 
+def _with_zone(host: str) -> str:
+    """What else to write in place of a link-local address, which needs its interface."""
+    address = ip_address(host)
+    return (
+        f", or write [{host}%eth0] with the name of its interface" if address.is_link_local and "%" not in host else ""
+    )
+
+
 def _refusal(failed: BindFailed, *, asked: bool = False) -> Refusal:
     """`asked`: the client has written the address."""
     port = failed.endpoint.port
     match failed.error.errno:
-        case errno.EADDRNOTAVAIL if asked:
+        case errno.EADDRNOTAVAIL | errno.EINVAL if asked:
             return Refusal(
-                f"{failed.endpoint.host} is no address of the gateway: leave it out",
+                f"{failed.endpoint.host} is no address of the gateway: leave it out{_with_zone(failed.endpoint.host)}",
                 code="bind_address",
                 detail=f"{failed.endpoint.host} is no address of this host",
             )

@@ -17,6 +17,7 @@ if none was typed. `ferry.policy` decides who may have a name, port or alias.
 from __future__ import annotations
 
 import ipaddress
+import re
 from typing import Final, NamedTuple
 
 from ferry import limits
@@ -38,7 +39,7 @@ class BindRequest(NamedTuple):
     """The name before the port; None for a bind address or nothing."""
     port: int
     host: str = ""
-    """The bind address in lower case, without brackets."""
+    """The bind address in lower case, without brackets; the zone of a link-local one is as it was sent."""
 
 
 def read_forward(host: bytes, port: int, domain: Domain, *, is_web: bool) -> BindRequest:
@@ -57,7 +58,9 @@ def read_forward(host: bytes, port: int, domain: Domain, *, is_web: bool) -> Bin
     if not 0 <= port <= 65535:
         raise InvalidInput(f"port {port} does not exist: use 0 to 65535")
     if text in (*EVERYWHERE, *LOCAL, "localhost.") or is_numeric(text):
-        return BindRequest(None, port, text.strip("[]"))
+        address, percent, _ = text.strip("[]").partition("%")
+        zone = host.decode("ascii").strip("[]").partition("%")[2]  # large and small letters differ in it
+        return BindRequest(None, port, f"{address}{percent}{zone}")
     return BindRequest(_label(text, port, domain, is_web=is_web), port)
 
 
@@ -99,7 +102,12 @@ def _label(text: str, port: int, domain: Domain, *, is_web: bool) -> str:
 def is_numeric(text: str) -> bool:
     """Whether a bind address is the number of one, in brackets or without."""
     try:
-        ipaddress.ip_address(text.strip("[]"))
+        address = ipaddress.ip_address(text.strip("[]"))
     except ValueError:
         return False
-    return True
+    return not isinstance(address, ipaddress.IPv6Address) or _is_zone(address.scope_id)
+
+
+def _is_zone(text: str | None) -> bool:
+    """Whether an address has no zone, or one that may be the name of an interface: people read it."""
+    return text is None or re.fullmatch(r"[\w.@-]{1,15}", text, re.ASCII) is not None
