@@ -346,3 +346,26 @@ async def test_a_machine_in_the_file_of_a_login_name_is_disabled_rekeyed_and_rem
         gone = made.run("remove", "mach-9")
         assert [one["fingerprint"] for one in gone["removed"]] == [fingerprint(made.keys["new"])]
         await until(lambda: not is_in("new"), every=0.2)
+
+
+async def test_a_key_that_sed_takes_out_of_a_folder_is_out_though_its_copy_is_there(tmp_path: Path) -> None:
+    """Beside a folder in that folder, which `ferry keys` passes over."""
+    made = Fleet(tmp_path)
+    folder = tmp_path / "keys.d"
+    (folder / "old").mkdir(parents=True)
+    made.gateway.settings["access"] = {"mode": "keys", "keys": [folder]}
+    file = folder / "fleet.keys"
+    file.write_text(
+        made.line("ann", "", "name=ann") + made.line("ben", "", "name=ben") + made.line("eve", "", "name=eve")
+    )
+    with made.gateway.serving():
+        with made.ssh("ben").start("-N", "-v", "-R", f"{made.ssh_ports[0]}:localhost:9") as child:
+            child.error_line("remote forward success")
+            assert run(["sed", "-i.bak", "/name=ben/d", str(file)], folder=tmp_path).code == 0
+            assert child.exit_code() == 255
+        assert "name=ben" in (folder / "fleet.keys.bak").read_text()
+        assert made.ssh("ben").run(words="whoami").code == 255
+        assert made.gateway.event('"keys.unclear"')["path"] == f"{folder}/fleet.keys.bak"
+        made.run("disable", "eve")
+        await until(lambda: made.ssh("eve").run(words="whoami").code == 255, every=0.2)
+        assert "ann" in made.ssh("ann").run(words="whoami").out
