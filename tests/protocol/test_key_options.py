@@ -95,6 +95,7 @@ def test_the_earliest_time_counts() -> None:
         ('permitopen="*:*"', Permit("*", None)), ('permitopen="db.example.com:5432"', Permit("db.example.com", 5432)),
         ('permitopen="[2001:db8::1]:22"', Permit("2001:db8::1", 22)), ('permitopen="db/5432"', Permit("db", 5432)),
         ('permitopen="[::1]/ssh"', Permit("::1", 22)), ('permitopen="DB:22"', Permit("DB", 22)),
+        ('permitlisten="+8080"', Permit("*", 8080, bare=True)), ('permitopen="db: \t+022"', Permit("db", 22)),
     ],
 )  # fmt: skip
 def test_permits(option: str, permit: Permit) -> None:
@@ -150,6 +151,9 @@ def test_a_permit_is_written_as_in_a_line(permit: Permit, text: str) -> None:
         ('permitopen="a:0"', "'0' is no port"),
         ('permitopen="a:65536"', "'65536' is no port"),
         ('permitopen="a:"', "'' is no port"),
+        ('permitlisten="+ 80"', "'+ 80' is no port"),
+        ('permitlisten="80 "', "'80 ' is no port"),
+        ('permitlisten="-80"', "'-80' is no port"),
         ('permitopen="a:٣"', "is no port"),
         (f'permitopen="a:{"0" * 5000}1"', "is no port"),
         ('permitopen="none"', "is no host with a port"),

@@ -3,6 +3,7 @@ auth-options.c and channels.c of OpenSSH)."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from ipaddress import IPv6Address
 from typing import Final, NamedTuple
@@ -14,6 +15,7 @@ from .host_patterns import matches
 
 _HOST_CHARS: Final = 1024  # as sshd (NI_MAXHOST)
 _ANY: Final = "*"
+_NUMBER: Final = re.compile(r"[ \t\n\v\f\r]*\+?([0-9]{1,19})")  # as strtonum(3), by which sshd reads ports
 
 Services = Callable[[str], int | None]
 """The port of a service's name, such as `ssh`; None if there is no such service."""
@@ -124,8 +126,8 @@ def _several(text: str, option: str) -> InvalidInput:
 def _port(text: str, whole: str, option: str, services: Services) -> int | None:
     if text == _ANY:
         return None
-    if text.isascii() and text.isdigit() and len(text) < 20:
-        port: int | None = int(text)
+    if (number := _NUMBER.fullmatch(text)) is not None:
+        port: int | None = int(number[1])
     else:
         port = services(text)
     if port is None or not 1 <= port <= 65535:
