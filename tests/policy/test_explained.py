@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ferry.config.policy_file import parse_policy
 from ferry.errors import Refusal
 from ferry.hostnames import Domain
 from ferry.kinds.rules import ForwardRules, PortRange
@@ -15,6 +16,7 @@ from ferry.policy.entering import Accounts
 from ferry.policy.explained import Settings, Verdict, verdict
 from ferry.policy.keys import KeyLine
 from ferry.policy.port_lines import PortLine
+from ferry.policy.rulebook import Rulebook
 from ferry.policy.rules import Asker
 from ferry.policy.sshd import NO_RULES, Forwarding, Match, SshdOptions, SshdRules
 from ferry.protocol.key_options import parse_options
@@ -82,6 +84,16 @@ def test_without_a_policy_ones_own_targets_alone_are_reached(
     assert (code_of(found.by_key), found.is_own, found.allowed) == (refusal, own, refusal is None)
 
 
+def test_with_a_policy_its_rules_say_what_is_reached() -> None:
+    rule = '[[rule]]\nname = "staff"\nwho = "ann"\nreach.aliases = ["bob:22"]\n'
+    asked = replace(settings(), book=Rulebook(parse_policy(rule, "/policy", {})))
+    [bob, _], [carl, _] = parse_reach("bob:22"), parse_reach("carl:22")
+    found = verdict(asked, asker(), [bob], line())
+    assert (found.allowed, found.by_key, found.is_own) == (True, None, False)
+    found = verdict(asked, asker(), [carl], line())
+    assert (found.allowed, found.by_key, isinstance(found.by_policy, Refusal)) == (False, None, True)
+
+
 def test_somebody_without_a_name_has_no_alias_by_it() -> None:
     [alias, _] = parse_reach("ann:22")
     assert code_of(verdict(settings(), asker(name=None), [alias], line(name=None)).by_key) == "not_yours"
@@ -125,6 +137,8 @@ def test_a_revoked_key_may_nothing() -> None:
     asked = replace(settings(), revocation_of=lambda key: revoked if key == BOB else None)
     assert codes(verdict(asked, asker(BOB), [parse_publish("21002")], line()))[0] == "revoked"
     assert verdict(asked, asker(), [parse_publish("21002")], line()).allowed
+    every = replace(settings(), revocation_of=lambda _: revoked)
+    assert verdict(every, asker(None, None), [parse_publish("21002")], KeyLine()).allowed  # without a key
 
 
 @pytest.mark.parametrize(
@@ -176,6 +190,8 @@ def test_a_line_of_one_login_name_counts_for_that_alone() -> None:
 TWO = SshdRules(SshdOptions(keys_needed=2))
 ONE = SshdRules(SshdOptions(keys_needed=1))
 ECDSA = SshdRules(SshdOptions(pubkey_accepted_algorithms=frozenset({"ecdsa-sha2-nistp256"})))
+ED25519_TWICE = SshdRules(SshdOptions(keys_needed=2, pubkey_accepted_algorithms=frozenset({"ssh-ed25519"})))
+ECDSA_TWICE = SshdRules(SshdOptions(keys_needed=2, pubkey_accepted_algorithms=frozenset({"ecdsa-sha2-nistp256"})))
 
 
 @pytest.mark.parametrize(
@@ -184,6 +200,8 @@ ECDSA = SshdRules(SshdOptions(pubkey_accepted_algorithms=frozenset({"ecdsa-sha2-
         (NO_RULES, None, None), (ONE, None, None), (TWO, None, "sshd_methods"), (TWO, line(), None),
         (TWO, line(name="bob"), "sshd_methods"), (TWO, line("restrict"), "sshd_methods"),
         (TWO, replace(line(), algorithm="ssh-rsa"), None), (ECDSA, line(), "sshd_algorithm"),
+        (ED25519_TWICE, line(), None), (ED25519_TWICE, replace(line(), algorithm="ssh-rsa"), "sshd_methods"),
+        (ECDSA_TWICE, None, "sshd_algorithm"),
     ],
 )  # fmt: skip
 def test_the_log_in_itself_may_need_more_keys_or_others(
