@@ -11,13 +11,16 @@ from pathlib import Path
 import pytest
 from asyncssh.packet import String
 
+from ferry.config.policy_file import parse_policy
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
+from ferry.policy.rulebook import Rulebook
 from ferry.registry.contract import Claimed, Reservation, StoreUnavailable, Terms
 from hand_clock import HandClock
 from inside_gateway import SECONDS, Inside, inside_gateway
 from memory_registry import MemoryRegistry
 from raw_client import RawClient
 from raw_session import open_session
+from ssh.test_revoked import Keys
 from ssh_command import fingerprint
 
 WORKER = WorkerId("w")
@@ -194,3 +197,28 @@ async def test_commands_show_nothing_of_another_identity(new_key: Callable[[], P
             assert not any("blog" in line or "no_name" in line for line in lines)
         assert (await stranger.run("release blog"))[0] == 1
         assert await stage.owned() == [BLOG]
+
+
+@pytest.mark.parametrize(
+    ("permit", "hosts"),
+    [
+        ("db:22", ["db"]),  # the key has no name=: with it, its own machine is left out
+        ("db.example.com:22", ["db.example.com"]),
+        ("*:22", []),
+        ("web?:22", []),
+        ("db:*", []),
+        ("*:*", []),
+        ("localhost:*", []),
+        ("db:80", []),
+    ],
+)
+async def test_ssh_config_has_the_machines_that_permits_name_exactly(key: Path, permit: str, hosts: list[str]) -> None:
+    """`permitopen="*:22"` would be a block for all hosts that one logs in to."""
+    everything = Rulebook(parse_policy('[[rule]]\nwho = "*"\nreach.hosts = "*:*"\n', "/policy", {}))
+    async with on_stage(key) as stage:
+        stage.inside.change(access=Keys(fingerprint(key), options=f'permitopen="{permit}"'), book=everything)
+        async with stage.inside.client(key) as client:
+            status, lines = await replace(stage, client=client).run("ssh-config")
+    assert status == 0
+    assert [line.split()[1] for line in lines if line.startswith("Host ")] == hosts
+    assert lines[0].startswith("no machine of yours is here: on one of them write ssh -R laptop:22") is (not hosts)

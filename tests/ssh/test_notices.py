@@ -13,6 +13,7 @@ from ferry.kinds.port import TCP
 from ferry.kinds.port_hosts import listen_port
 from ferry.kinds.rules import ForwardRules, PortRange
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
+from ferry.registry.contract import Reservation
 from ferry.ssh.notices import Notices, who_line
 
 ANN = Identity(IdentityId("ann"), "ann", Fingerprint("SHA256:ann"))
@@ -163,3 +164,23 @@ def test_help_says_if_ports_are_public() -> None:
 )
 def test_the_lines_of_whoami(who: Identity, line: str) -> None:
     assert who_line(who) == line
+
+
+@pytest.mark.parametrize(
+    ("label", "used", "up", "line", "until", "for_good"),
+    [
+        (None, True, False, "kept until 2001-09-09", 1_000_000_100.0, False),
+        (None, True, True, "in use now", None, False),
+        ("ssh", True, False, "kept for good", None, True),
+        ("ssh", False, False, "kept for good", None, True),
+        ("ssh", True, True, "in use now", None, True),
+        (None, False, True, "in use now", None, False),
+    ],
+)
+def test_how_long_a_name_is_kept(
+    label: str | None, line: str, until: float | None, *, used: bool, up: bool, for_good: bool
+) -> None:
+    one = Reservation(Address(Kind.ALIAS, "laptop", 22), ANN.id, "ann", False, 1.0, 1_000_000_000.0, used, label)
+    assert " ".join(notices().reservation_line(one, up=up).split()) == f"laptop:22 {line}"
+    fields = notices().reservation_fields(one, up=up)
+    assert (fields["up"], fields["used"], fields["kept_until"], fields["kept_for_good"]) == (up, used, until, for_good)

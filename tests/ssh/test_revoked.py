@@ -365,3 +365,18 @@ def test_a_second_key_on_the_list_of_revoked_ones_ends_it_at_once() -> None:
 
     one = of_two("first", "second")
     assert Revoked[Connection]().look([one], Listed(first="ann", second="ann"), 0, NOW) == [(one, "revoked")]
+
+
+@pytest.mark.parametrize(
+    ("known", "revoked", "code"), [(False, True, None), (True, True, "key_revoked"), (True, False, "")]
+)
+def test_a_revoked_key_that_no_line_lets_in_is_an_unknown_one(code: str | None, *, known: bool, revoked: bool) -> None:
+    """Whoever tries it learns nothing about the list."""
+
+    class Listed(Keys):
+        def revocation_of(self, _fingerprint: Fingerprint, _certificate: Certificate | None) -> Refusal | None:
+            return Refusal("revoked", code="key_revoked") if revoked else None
+
+    access = Listed(*(["key"] if known else []))
+    found = judged(access, Fingerprint("key"), None, Caller("dev", PEER.host, PEER.host, NOW))
+    assert (found and (found.code if isinstance(found, Refusal) else "")) == code

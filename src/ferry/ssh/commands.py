@@ -178,7 +178,7 @@ class Commands:
     async def _reached(self, invocation: _Invocation, own: Collection[Address]) -> list[Held]:
         """The machines of others that `permitopen=` names exactly, by port or by name, if nothing else refuses them."""
         found: dict[str, Held] = {}
-        lines = self._in_force.forwards.port_lines
+        lines, name = self._in_force.forwards.port_lines, invocation.identity.name
         for permit in invocation.may.key_line.options.permit_open[:_MACHINES]:
             host, port = permit.host, permit.port
             if port is None or (host not in LOCAL and (port != SSH_PORT or not is_plain(host))):
@@ -188,7 +188,7 @@ class Commands:
                 continue
             owner = next((each.line.name for each in lines.lines_with_port(port)), None) if host in LOCAL else None
             address = TCP.address(port) if host in LOCAL else ALIAS.address(host, port)
-            if address not in own and invocation.identity.name not in (owner, host):
+            if address not in own and (name is None or name not in (owner, host)):
                 found.setdefault(owner or str(address), Held(address, owner))
         return [one for key, one in found.items() if one.owner is not None or one.address.name not in found]
 
