@@ -416,6 +416,28 @@ def test_keys_are_counted_as_the_gateway_reads_them(tmp_path: Path) -> None:
     assert any(each.text.startswith(told) for each in findings(settings))
 
 
+@pytest.mark.parametrize("mode", ["keys", "anyone"])
+def test_names_of_nobody_are_noted_where_keys_have_names(tmp_path: Path, mode: str) -> None:
+    """Where every key may log in, it does so by any name, and no line keeps it out."""
+    (tmp_path / "fleet").write_text(f"{PUBLIC_KEY} name=web-1\n")
+    sshd = {
+        "match": [{"identity": ["web-1", "SHA256:x"]}, {"identity": ["*", "!web-2"]}],
+        "pubkey_accepted_algorithms": ["rsa-sha2-512"],
+    }
+    settings = config(tmp_path, access={"mode": mode, "keys": [tmp_path / "fleet"]}, sshd=sshd)
+    texts = [each.text for each in findings(settings)]
+    noted = [text.partition(": no key has the name web-2")[0] for text in texts if "identity" in text]
+    assert noted == (["sshd.match 2: identity"] if mode == "keys" else [])
+    assert any("let nobody in" in text or "lets nobody in" in text for text in texts) is (mode == "keys")
+
+
+def test_keys_of_login_names_need_no_name(tmp_path: Path, new_key: Callable[[], Path]) -> None:
+    (tmp_path / "users").mkdir()
+    (tmp_path / "users" / "ann").write_text("".join(f"{public_key(new_key())}\n" for _ in range(3)))
+    settings = config(tmp_path, access=Access(mode="keys", keys=[tmp_path / "users" / "%u"]))
+    assert [each.severity for each in findings(settings) if each.subject == "keys"] == [Severity.OK]
+
+
 def test_a_key_with_two_names_is_noted(tmp_path: Path) -> None:
     """Who takes the key out by one of them leaves it in."""
     keys, user = tmp_path / "keys", tmp_path / "users"

@@ -15,6 +15,16 @@ async def stopped(tmp_path: Path) -> Stopped:
     return await stopped_in(tmp_path)
 
 
+async def test_what_a_line_says_counts_before_what_was_entered(stopped: Stopped) -> None:
+    await stopped.enters(1, "old")
+    await stopped.enters(3, "web-3")
+    async with stopped.store() as store:
+        await store.run(lambda connection: connection.execute("UPDATE keys SET entered = TRUE"))
+    with stopped.file.open("a") as file:
+        file.write(f"{public(3)}\n{public(4)}\n")
+    assert await stopped.names() == ["web-1", "web-2", "web-3", None]
+
+
 # --- keys that have other lines
 
 

@@ -41,6 +41,10 @@ async def test_the_rules_of_the_next_start_are_asked(stopped: Stopped) -> None:
     }  # fmt: skip
     states = [line.split()[2:4] for line in (await stopped.keys()).lines if line.startswith("web-")]
     assert states[2:] == [["no", "rule"], ["no", "rule"], ["enabled", str(FIRST + 2)]]
+    with stopped.file.open("a") as file:
+        file.write(f'#disabled permitlisten="{FIRST + 1}" {public(9)} name=web-6\n')
+    states = [line.split()[2:4] for line in (await stopped.keys()).lines if line.startswith("web-6")]
+    assert states == [["no", "rule"], ["disabled", str(FIRST + 1)]]
     assert "no rule" in (await run(ports, "--config", str(stopped.config))).text
     policy.write_text("[[rule]]\n")
     ran = await stopped.keys("add", "web-8", public(8))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from ferry.cli.output import folded, of_stdout, paint, print_error, visit_style
+from ferry.cli.output import folded, of_stdout, paint, print_error, short_identity, visit_style
 
 
 class Terminal(io.StringIO):
@@ -24,6 +24,19 @@ def test_only_text_with_a_style_is_coloured(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delenv("NO_COLOR", raising=False)
     assert paint("text", "bold", "red") == "\x1b[1;31mtext\x1b[0m"
     assert (paint("text"), paint("", "red")) == ("text", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "short"),
+    [
+        ("web-1 (SHA256:zgxyUnvMDkX0Y7Qm4vJ1)", "web-1"),
+        ("SHA256:zgxyUnvMDkX0Y7Qm4vJ1", "SHA256:zgxyUnvMD.."),
+        (f"web-1 (certificate, serial 7, CA SHA256:zgxyUnvMD{'a' * 34})", "web-1 (CA zgxyUnvMD)"),
+        ("anonymous", "anonymous"),
+    ],
+)
+def test_an_identity_is_shown_by_what_tells_it_apart(text: str, short: str) -> None:
+    assert short_identity(text) == short
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,9 @@ def test_a_key_whose_line_lets_nobody_in_is_told_with_its_line(ask: Asked) -> No
     code, said = ask("explain", "--who", "web-2", "--publish", "21023")
     assert code == 1
     assert said.endswith(f"{keys}, line 2 has this key, and is disabled: `ferry keys enable web-2` lets it in again")
+    for who in ("web-1", fingerprint(ask.folder / "web-1")):
+        [answer] = ask.json("explain", "--who", who, "--publish", "21023")[1]["answers"]
+        assert (answer["who"], answer["key"]["allowed"], answer["key"]["file"]) == ("web-1", False, None)
     code, said = ask("explain", "--who", "ann", "--publish", "21023")
     assert code == 1
     assert f"its key is on the list of revoked keys ({ask.folder}/revoked)" in said
@@ -294,6 +297,21 @@ def test_a_key_whose_line_lets_nobody_in_is_told_with_its_line(ask: Asked) -> No
     code, said = ask("explain", "--who", "ann", "--publish", "21023")
     assert code == 1
     assert "nobody may log in, for the list of revoked keys cannot be read: access.revoked_keys: " in said
+
+
+def test_of_shut_lines_those_of_the_key_alone_are_told(ask: Asked) -> None:
+    """A key may have another line that lets it in, and lines may have no name."""
+    bare = {name: " ".join((ask.folder / f"{name}.pub").read_text().split()[:2]) for name in OPTIONS}
+    keys = ask.folder / "some"
+    keys.write_text(
+        f"{bare['ann']} name=ann\n#disabled {bare['ann']} old\n#disabled {bare['web-1']} a\n#disabled {bare['web-2']} b\n"
+    )
+    ask.configure('mode = "keys"', 'keys = ["some"]')
+    for name in ("web-1", "web-2"):
+        _, found = ask.json("explain", "--who", fingerprint(ask.folder / name), "--publish", "21023")
+        assert [answer["key"]["fingerprint"] for answer in found["answers"]] == [fingerprint(ask.folder / name)]
+    _, found = ask.json("explain", "--who", "dora", "--publish", "21023")
+    assert [answer["key"] for answer in found["answers"]] == [None]
 
 
 def test_a_file_that_is_not_read_is_told_to_who_asks_about_a_key_in_it(ask: Asked) -> None:
@@ -318,6 +336,8 @@ def test_somebody_in_no_file_may_have_a_certificate(ask: Asked) -> None:
     code, said = ask("explain", "--who", "dora", "--publish", "21024")
     assert code == 1
     assert said.endswith(f"who logs in with a certificate is named by its CA and key id: --who {ca}:dora")
+    code, said = ask("explain", "--who", f"SHA256:{'x' * 43}", "--publish", "21024")
+    assert (code, "no line of the key files lets it in" in said, "certificate" in said) == (1, True, False)
 
 
 def test_a_login_name_is_looked_at_where_it_is_given(ask: Asked) -> None:

@@ -46,6 +46,7 @@ def test_keys_of_algorithms_that_nobody_takes_are_told_with_their_lines() -> Non
         (SshdRules(matches=(Match(taking("sk-*"), identity="bob"),)), [2], False),
         (SshdRules(taking("ssh-ed25519", keys=2)), [2], False),
         (SshdRules(taking("rsa-*", keys=2)), [1, 2, 3], True),
+        (SshdRules(SshdOptions(keys_needed=2)), [2], False),
     ],
 )
 def test_a_line_is_told_if_no_log_in_takes_its_key(rules: SshdRules, lines: list[int], everybody: bool) -> None:

@@ -31,9 +31,7 @@ def all_lines(
     if passed:
         more = f" (and {len(passed) - 1} more)" if len(passed) > 1 else ""
         print_note(f"passed over: {safe(str(passed[0]))}{more}", as_json=as_json)
-    return [
-        line._replace(name=names.get(line.key.fingerprint)) if line.name is None and names else line for line in lines
-    ]
+    return [line._replace(name=names.get(line.key.fingerprint)) if line.name is None else line for line in lines]
 
 
 def lines_of(door: Door, name: str, *, as_json: bool) -> list[FileLine]:
