@@ -148,6 +148,8 @@ def test_a_revoked_key_may_nothing() -> None:
         (line('from="192.0.2.0/24"'), FROM, None, True),
         (line('from="10.0.0.0/8"'), FROM, None, False),
         (line('from="192.0.2.0/24"'), "", None, False),  # from where nobody knows
+        (line('from="*"'), FROM, None, True),
+        (line('from="*"'), "", None, False),
         (line('expiry-time="19710101"'), FROM, None, False),
         (line(user="dev"), FROM, "dev", True),
         (line(user="dev"), FROM, "root", False),
@@ -166,6 +168,48 @@ def test_the_first_line_of_a_key_that_lets_it_in_decides(
         assert found.by_key.rule == "/keys, line 2"
         assert found.by_key.detail is not None
         assert found.by_key.detail.startswith("/keys, line 1 has the same key")
+
+
+def test_a_line_of_another_file_with_the_same_number_decides_too() -> None:
+    first, second = replace(line(), file="/first"), line()
+    found = verdict(settings({ANN: [first, second]}), asker(), [parse_publish("21002")], second)
+    assert code_of(found.by_key) == "key_line_before"
+
+
+def test_the_ranges_of_ports_are_for_what_is_published() -> None:
+    permitted = line('permitopen="localhost:22"')
+    found = verdict(settings(), asker(), parse_reach("localhost:22")[:1], permitted)
+    assert (found.allowed, codes(found)) == (True, (None, None))
+    assert codes(verdict(settings(), asker(), [parse_publish("22")], line())) == (None, "port_outside")
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "target", "refusal"),
+    [
+        ("ann", 21002, "0", None),  # her own
+        ("carl", 21003, "0", None),  # the one that nobody has
+        ("carl", 21002, "0", "port_kept"),
+        ("ann", 21003, "21001", "port_kept"),
+        ("carl", 21003, "21002", "port_kept"),
+    ],
+)
+def test_of_the_ports_that_the_gateway_gives_one_is_asked_about_that_is_kept_for_nobody_else(
+    name: str, last: int, target: str, refusal: str | None
+) -> None:
+    rules = replace(RULES, allocate_from=PortRange(21001, last, loopback=True))
+    who = asker(name=name) if name == "ann" else asker(Fingerprint("SHA256:carl"), name)
+    found = verdict(replace(settings(), rules=rules, ports=KEPT), who, [parse_publish(target)], line(name=name))
+    assert code_of(found.by_gateway) == refusal
+
+
+def test_without_ports_to_give_none_is_given() -> None:
+    assert code_of(verdict(settings(), asker(), [parse_publish("0")], line()).by_gateway) is not None
+
+
+def test_a_socket_is_asked_about_by_its_path() -> None:
+    for aim in (parse_publish("/x.sock"), parse_reach("/x.sock")[0]):
+        found = verdict(settings(), asker(), [aim], line())
+        assert codes(found) == (None, "sshd_socket")
 
 
 def test_a_line_behind_the_one_that_is_asked_about_decides_nothing() -> None:

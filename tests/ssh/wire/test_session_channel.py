@@ -131,6 +131,17 @@ async def test_text_that_the_socket_does_not_take_waits_for_its_turn_once() -> N
     assert channel.room == 95
 
 
+async def test_a_turn_that_uses_the_window_up_is_the_last_one() -> None:
+    wire, channel = await opened(2)
+    wire.may_send = False
+    channel.write(b"abc")
+    wire.may_send = True
+    assert not wire.turn()
+    assert wire.out() == [b"ab"]
+    adjust(channel, 1)
+    assert wire.out() == [b"c"]
+
+
 async def test_without_a_window_text_waits_for_no_turn() -> None:
     wire, channel = await opened(2)
     wire.may_send = False
