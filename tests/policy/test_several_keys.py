@@ -19,7 +19,8 @@ from ferry.policy.keys import (
     open_refusal,
     socket_refusal,
 )
-from ferry.policy.several_keys import Proven, refusal_beside, together
+from ferry.policy.several_keys import NEEDS_KEY, Proven, account_of, entry_refusal, refusal_beside, together
+from ferry.policy.sshd import SshdOptions
 from ferry.protocol.certificates import Certificate
 from ferry.protocol.key_options import parse_options
 from known_system import KNOWN
@@ -92,6 +93,40 @@ def test_all_of_three_are_of_one_account() -> None:
     refusal = refusal_beside([first, second], third, 3)
     assert refusal is not None
     assert refusal.code == "key_beside"
+
+
+@pytest.mark.parametrize(
+    ("needed", "keys", "algorithms", "says"),
+    [
+        (None, 0, (), None),
+        (0, 0, (), None),
+        (1, 0, (), NEEDS_KEY),
+        (1, 1, ("ssh-ed25519",), None),
+        (
+            2,
+            0,
+            (),
+            "you need 2 keys here now (AuthenticationMethods publickey,publickey): log in again with all of them",
+        ),
+        (2, 1, ("ssh-ed25519",), "you need 2 keys here now (AuthenticationMethods publickey,publickey): log in again"),
+        (2, 2, ("ssh-ed25519",), None),
+        (2, 3, ("ssh-ed25519",), None),
+        (1, 1, ("rsa-sha2-512",), "your key signs with rsa-sha2-512, which the operator does not accept here"),
+    ],
+)
+def test_who_is_here_and_would_not_get_in_now_reads_why(
+    needed: int | None, keys: int, algorithms: tuple[str, ...], says: str | None
+) -> None:
+    options = SshdOptions(keys_needed=needed, pubkey_accepted_algorithms=frozenset({"ssh-ed25519"}))
+    why = entry_refusal(options, keys, algorithms)
+    assert (why is None) is (says is None)
+    assert (why or "").startswith(says or "")
+
+
+def test_the_name_of_a_line_says_of_whom_its_key_is_before_the_login_name_does() -> None:
+    assert account_of(line(name="ann", user="dev")) == account_of(ANN) == ("name", "ann")
+    assert account_of(FILE_OF_DEV) == ("user", "dev")
+    assert account_of(FOR_ALL) is None
 
 
 def both(*options: str) -> KeyLine:
