@@ -12,7 +12,7 @@ import pytest
 
 from ferry.ownership import user_name
 from ferry.protocol.key_paths import AccessPaths
-from ferry.ssh.key_files import Listing, listing_of
+from ferry.ssh.key_files import NOT_A_FILE, Listing, listing_of
 from other_user import NOBODY, needs_root
 
 ME = user_name(os.geteuid())
@@ -141,3 +141,16 @@ def test_a_list_of_revoked_keys_counts_whoever_may_write_it(folder: Path, tmp_pa
     paths = AccessPaths(trusted_cas=(folder / "dev",), revoked=folder / "dev", strict_beside=tmp_path)
     listing = listing_of(paths)
     assert ([stamp.role for stamp in listing.stamps], len(listing.rejected)) == (["access.revoked_keys"], 1)
+
+
+def test_a_folder_among_the_files_is_told_as_one_whoever_may_write_it(folder: Path, look: Look) -> None:
+    (inner := folder / "inner").mkdir()
+    inner.chmod(0o777)
+    assert errors(look(folder)) == [(inner, NOT_A_FILE)]
+
+
+def test_a_path_for_copies_means_no_files_of_login_names(folder: Path, look: Look) -> None:
+    """`%u.bak` would let in a key that was taken out of its file."""
+    (folder / "ann.bak").write_text("")
+    listing = look(folder / "%u.bak")
+    assert (listing.stamps, listing.copies) == ([], [folder / "ann.bak"])
