@@ -77,6 +77,12 @@ def test_gateway_ports_closes_what_it_no_longer_opens(
     assert reason(settings(public, before), settings(public, now), asked) == why
 
 
+def test_gateway_ports_is_named_where_the_addresses_have_changed_too() -> None:
+    assert reason(settings(HOST, YES), settings(OTHER, NO)) == SETTING
+    assert reason(settings(HERE, YES), settings(HERE, NO)) == SETTING
+    assert reason(settings(HOST, None), settings(OTHER, None)) == ADDRESSES
+
+
 def test_all_of_ipv6_with_ipv4_is_more_than_all_of_ipv6() -> None:
     assert reason(settings("::"), settings("::", CLIENT), "::") == SETTING
     assert reason(settings("::", CLIENT), settings("::"), "::") == ""

@@ -263,7 +263,7 @@ def _address(who: Identity, aim: Aim, rules: ForwardRules) -> Address:
 
 def _sent(aim: Aim) -> tuple[bytes, int]:
     """The host and the port that ssh sends."""
-    if aim.act is Act.PUBLISH and aim.typed == EVERY_ADDRESS:
+    if aim.typed == EVERY_ADDRESS:
         return b"", aim.port
     return (aim.typed or aim.name).encode() or b"localhost", aim.port
 
@@ -275,8 +275,6 @@ def _by_options(may: Allowance, who: Identity, aim: Aim, rules: ForwardRules) ->
     name, _ = _sent(aim)
     if aim.act is Act.REACH:
         return may.open_refusal(name, aim.port)
-    if (off := may.forwards_refusal()) is not None:
-        return off
     if aim.what is What.PORT:
         return may.listen_refusal(name, aim.port)
     names = (aim.name, rules.domain.host(aim.name))

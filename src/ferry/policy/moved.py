@@ -34,7 +34,7 @@ def moved(
     if rules.on_loopback(address.port):
         return _moved_by("tcp.ranges") if lost else None
     everywhere = _hosts(ListenPort(address.port, rules.public_addresses, public=True))
-    if may.sshd.gateway_ports is not None and (not now.public or any(_has(everywhere, host) for host in lost)):
+    if not now.public or any(_has(everywhere, host) for host in lost):
         return _moved_by("GatewayPorts", "gateway_ports", may.sshd.rule("gateway_ports"))
     return _moved_by("tcp.public_addresses") if lost else None
 

@@ -274,8 +274,6 @@ def _check_keys(config: Config) -> Iterator[Finding]:
 
 def _check_locked_out(config: Config) -> Iterator[Finding]:
     """Keys that let nobody in by `[sshd]`, and those that have two names."""
-    if config.access.mode == "anyone":
-        return
     try:
         book = load_policy(config, SystemClock().now(), _place_of(config))
         found = read_access(config.access_paths)
