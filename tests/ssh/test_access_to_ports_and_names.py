@@ -1,4 +1,4 @@
-"""The ports that files of keys give to one identity, and to nobody else."""
+"""What files of keys give to one identity and to nobody else: ports, and names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from ferry.names import Identity, IdentityId
 from ferry.protocol.authorized_keys import fingerprint_of
 from ferry.protocol.key_paths import AccessPaths
-from ferry.ssh.access import AuthorizedKeys
+from ferry.ssh.access import AuthorizedKeys, KeptNames
 from made_certificate import text
 
 KEY_FILE_BYTES = 4 * 1024 * 1024
@@ -58,3 +58,27 @@ def test_no_port_is_given_while_a_file_cannot_be_read(tmp_path: Path) -> None:
     other.write_text("")
     access.use(access.read())
     assert access.gives(21022, who(ANN, "ann"))
+
+
+CARL = line(ANN, "", "x").replace(" name=x", "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "name", "place"),
+    [
+        (CARL, "carl", "line 1"),
+        (f"#disabled {CARL}", "carl", "line 1"),
+        (f"\n{line(BOB, '', 'carl')}{CARL}", "carl", "line 2"),
+        (line(ANN, "", "ann"), "carl", None),
+        ("", "carl", None),
+        (CARL, "dora", None),
+    ],
+)
+def test_where_the_operator_has_given_a_name_to_a_key(tmp_path: Path, lines: str, name: str, place: str | None) -> None:
+    """ANN's key is called Carl by the gateway: that counts while a line without a name has the key."""
+    (file := tmp_path / "fleet").write_text(lines)
+    access = AuthorizedKeys(AccessPaths((file,)), lambda *_, **__: None)
+    names = KeptNames()
+    names.use([(fingerprint_of(ANN), "Carl")])
+    found = names.place_of(access, name)
+    assert found == (place and f"{file}, {place}")
