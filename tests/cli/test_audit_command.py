@@ -18,7 +18,8 @@ from ferry.protocol.audit import AuditRecord, Kind, Outcome
 from ferry.report import no_report
 from ferry.store.audit import AuditLog
 from ferry.store.engine import Store
-from ferry_command import Ran, ferry, ferry_on_terminal
+from ferry_command import Ran, ferry_on_terminal
+from ferry_here import ferry_here
 
 NOW = SystemClock().now()
 HOUR = 3600.0
@@ -52,7 +53,7 @@ class Stopped:
         asyncio.run(_fill(self.state / "ferry.db", self.file))
 
     def audit(self, *arguments: str | Path) -> Ran:
-        return ferry("audit", *arguments, "--state", self.state, cwd=self.folder)
+        return ferry_here("audit", *arguments, "--state", self.state, cwd=self.folder)
 
     def seqs(self, *arguments: str) -> list[int]:
         done = self.audit("--json", *arguments)
@@ -72,7 +73,7 @@ def stopped(tmp_path: Path) -> Stopped:
 def test_a_stopped_gateways_records_are_shown_and_nothing_is_written(stopped: Stopped) -> None:
     before = {path.name: path.read_bytes() for path in stopped.state.iterdir()}
     done = stopped.audit()
-    assert done.code == 0
+    assert (done.code, done.err) == (0, "")
     assert [line.split()[3:5] for line in done.out.splitlines() if not line.startswith("       ")] == [
         ["began", "ok"], ["login", "ok"], ["forward", "ok"], ["login", "refused"], ["login", "ended"],
     ]  # fmt: skip
@@ -158,7 +159,7 @@ def test_a_pipe_in_the_place_of_the_lines_holds_nothing_up(stopped: Stopped, tmp
 
 
 def test_what_cannot_be_read(stopped: Stopped, tmp_path: Path) -> None:
-    done = ferry("audit", "--state", tmp_path / "none", cwd=tmp_path)
+    done = ferry_here("audit", "--state", tmp_path / "none", cwd=tmp_path)
     assert (done.code, "holds no gateway's state" in done.err) == (2, True)
     assert "no gateway runs with" in stopped.audit("-f").err
     with closing(sqlite3.connect(stopped.state / "ferry.db")) as database:
