@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -193,7 +194,7 @@ def test_a_line_that_cannot_be_added_is_printed(
     done = allow(closed, fingerprint(key))
     assert done.code == 1
     assert done.out.split()[:2] == public_key(key).split()
-    assert "it is not a file" in done.err
+    assert f"cannot be written: {os.strerror(errno.EISDIR)}" in done.err
     assert "add the line above" in done.err
 
 

@@ -48,7 +48,7 @@ TAGS = ["fleet", "staff"]
 SPANS = st.tuples(st.sampled_from(PORTS), st.sampled_from(PORTS)).map(sorted)
 PERMITS = st.one_of(
     st.builds(lambda pattern, span: Permit(pattern, span[0], span[1]), st.sampled_from(PATTERNS), SPANS),
-    st.builds(Permit, st.sampled_from(PATTERNS)),
+    st.sampled_from(PATTERNS).map(Permit),  # `builds` would make up the fields that have defaults
     st.builds(
         lambda network, span: Permit("*", span[0], span[1], ip_network(network)), st.sampled_from(NETWORKS), SPANS
     ),
