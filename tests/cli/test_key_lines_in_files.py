@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,21 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         FerryError, match=r"/none cannot be read \((?s:.*)\): make it, correct access.keys, or run this"
     ):
         lines_in([tmp_path / "none"])
+
+
+def test_a_pipe_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "keys")
+    with pytest.raises(FerryError, match=r"/keys cannot be read \(it is not a file"):
+        lines_in([tmp_path / "keys"])
+
+
+@pytest.mark.parametrize("leads", [None, "file"])
+def test_a_folder_for_all_login_names_that_is_none_is_named(tmp_path: Path, leads: str | None) -> None:
+    if leads:
+        (tmp_path / leads).write_text(f"{KEY}\n")
+        (tmp_path / "k").symlink_to(leads)
+    with pytest.raises(FerryError, match=r"/k cannot be read \((?s:.*)\): make it, correct access.keys, or run this"):
+        lines_in([tmp_path / "k" / "%u"])
 
 
 def test_a_file_that_has_become_too_large_meanwhile_is_not_read(tmp_path: Path) -> None:

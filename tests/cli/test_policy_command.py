@@ -361,6 +361,7 @@ def test_where_every_key_may_log_in_the_rules_are_listed(ask: Asked) -> None:
     assert ask("who-can", "--publish", "22") == (1, "nobody may publish port 22")
     ask.configure('mode = "anyone"')
     assert ask("who-can", "--publish", "22080")[1].startswith("everybody: any key may log in")
+    assert ask("who-can", "--publish", "0")[1].startswith("everybody: any key may log in")
     code, said = ask("who-can", "--reach", "localhost:22080")
     assert code == 1
     assert said.startswith("nobody may reach port 22080, but who holds it")
