@@ -12,6 +12,7 @@ from ferry.hostnames import Domain, Urls
 from ferry.kinds.rules import Web
 from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind, WorkerId
 from ferry.policy.forwards import listen_grant
+from ferry.policy.rules import Members, Rule
 from ferry.registry.contract import UNWRITTEN, Claimed, StoreUnavailable, Taken, Terms
 from ferry.ssh.claims import ClaimRequest, Claims
 from ferry.ssh.forward_settings import ForwardSettings
@@ -125,3 +126,17 @@ async def test_the_grant_of_another_claims_no_address() -> None:
     wanted = stage.wanted(ANN)._replace(identity=BOB)
     with pytest.raises(LocalProtocolError):
         await stage.claims.take(wanted)
+
+
+@pytest.mark.parametrize(("names", "limit"), [(None, "the limit:"), (1, "the limit of rule 'fleet':")])
+async def test_a_rule_is_named_for_a_limit_that_is_its_own(names: int | None, limit: str) -> None:
+    """Else the operator would look for the limit in a rule that has none."""
+    stage = Stage()
+    stage.settings = replace(stage.settings, rules=replace(RULES, reservations_per_identity=1))
+    shop = Address(Kind.HTTP, "shop.localhost")
+    assert isinstance(await stage.registry.claim(shop, ANN, WORKER, now=1000.0, terms=TERMS), Claimed)
+    wanted = stage.wanted(ANN)
+    rule = Rule("fleet", "/policy", 12, Members(), {}, names=names)
+    refused = await stage.claims.would_refuse(wanted._replace(grant=replace(wanted.grant, rule=rule)))
+    assert refused is not None
+    assert refused.public.startswith(f"you have 1 name or port, which is {limit}")

@@ -160,3 +160,15 @@ async def test_one_log_in_is_judged_by_one_name_of_its_host(key: Path, new_key: 
         assert names.asked == [HERE]
         gateway.change(access=Keys(fingerprint(key), options='from="*.example.com"'))
         (await log_in(gateway.ssh_port, key)).abort()
+
+
+async def test_a_key_that_is_offered_again_in_one_log_in_keeps_its_place_among_those_not_let_in(
+    key: Path, new_key: Any
+) -> None:
+    """Ssh offers all its keys again after a partial success: that makes none of them newer than another."""
+    other = new_key()
+    async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
+        gateway.change(access=Keys("SHA256:other"))
+        with pytest.raises(asyncssh.PermissionDenied):
+            await log_in(gateway.ssh_port, key, other, key)
+        assert [each.fingerprint for each in gateway.worker.ssh.refused_keys] == [fingerprint(key), fingerprint(other)]

@@ -84,14 +84,18 @@ class Line:
 class Stage:
     """A tunnel that has a line, a clock, and a client that is nothing but an ear (`TunnelEvents`)."""
 
-    def __init__(self, *, held: bool = True, address: Address = ADDRESS) -> None:
+    def __init__(
+        self, *, held: bool = True, address: Address = ADDRESS, tls: bool = False, derived: bool = False
+    ) -> None:
         self.now = 100.0
         self.line = Line()
         self.told: list[tuple[str, object]] = []
         ann = Identity(IdentityId("ann"), "ann", None)
         self.tunnel = SshTunnel(
-            GrantedForward(TunnelId("t"), ForwardRequest(address.kind, None, 0), (b"Blog", 80), created=0.0),
-            Claim(address, ann, "", derived=False, generation=1, reserved=True, made_reservation=False, since=0.0),
+            GrantedForward(
+                TunnelId("t"), ForwardRequest(address.kind, None, 0, tls_upstream=tls), (b"Blog", 80), created=0.0
+            ),
+            Claim(address, ann, "", derived=derived, generation=1, reserved=True, made_reservation=False, since=0.0),
             self,
             cast(Any, self.line),
             clock=cast(Any, SimpleNamespace(monotonic=lambda: self.now)),
@@ -133,6 +137,12 @@ class Stage:
 
     def confirm(self, channel: TunnelChannel, packet: int = 32_768) -> None:
         channel.process_open_confirmation(9, 2**20, packet, SSHPacket(b""))
+
+
+@pytest.mark.parametrize("is_so", [False, True])
+def test_a_tunnel_says_whether_its_service_speaks_tls_and_who_chose_its_address(*, is_so: bool) -> None:
+    tunnel = Stage(tls=is_so, derived=is_so).tunnel
+    assert (tunnel.tls_upstream, tunnel.derived) == (is_so, is_so)
 
 
 # --- held

@@ -67,10 +67,12 @@ class Elsewhere(LocalHolders[Any]):
         self.takers.append(to)
 
 
-async def test_a_holder_in_another_worker_gives_way_too(key: Path) -> None:
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_holder_in_another_worker_gives_way_too(key: Path, *, own: bool) -> None:
+    """One of the same identity is told to the owner; one of another, from which the registry took the address, is not."""
     async with one_client(key, MemoryRegistry()) as (gateway, _):
         [owner] = gateway.clients
-        elsewhere = Elsewhere(owner.identity.id)
+        elsewhere = Elsewhere(owner.identity.id if own else IdentityId("other"))
         tunnels = Tunnels(
             worker=WorkerId("here"),
             clock=gateway.clock,
@@ -81,7 +83,9 @@ async def test_a_holder_in_another_worker_gives_way_too(key: Path) -> None:
             in_force=gateway.worker.settings,
             holders=elsewhere,
         )
-        assert isinstance(await tunnels.open(owner, b"blog", 80), SshTunnel)
+        tunnel = await tunnels.open(owner, b"blog", 80)
+        assert isinstance(tunnel, SshTunnel)
+        assert tunnel.taken_from == ("taken over from your connection from 192.0.2.1:50022" if own else "")
         assert elsewhere.takers == [Taker(owner.id, owner.identity.id, owner.peer)]
         tunnels.close_all_of(owner, "the test is over", cut=True)
 
