@@ -68,6 +68,7 @@ def test_a_client_chooses_among_the_public_addresses() -> None:
     assert hosts("::", PUBLIC, CLIENT, mine) == mine[1:]
     assert hosts("2001:db8::7", PUBLIC, CLIENT, mine) == mine[1:]
     assert hosts("0.0.0.0", PUBLIC, CLIENT, ("::",)) == ("0.0.0.0",), "`::` alone is IPv4 too"
+    assert hosts("127.8.8.8", PUBLIC, CLIENT, mine) == ("127.8.8.8",), "loopback is there whatever is public"
     for host, public in (("192.0.2.8", mine), ("::", mine[:1])):
         refused = listen_port(host, PUBLIC, replace(RULES, public_addresses=public), CLIENT)
         assert isinstance(refused, Refusal)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from ferry.config.policy_file import parse_policy
 from ferry.errors import LocalProtocolError, Refusal
 from ferry.hostnames import Domain
 from ferry.kinds.base import ForwardRequest
@@ -15,14 +16,19 @@ from ferry.policy.allowance import Allowance
 from ferry.policy.forwards import (
     candidate_addresses,
     check_counts,
+    count_beside,
+    limited_by,
     listen_grant,
     login_name_address,
     request_refusal,
     requested,
 )
 from ferry.policy.grants import Grant, Use
+from ferry.policy.judge import Judge
 from ferry.policy.keys import KeyLine
 from ferry.policy.principals import Principal, PublicVisitor
+from ferry.policy.rulebook import Rulebook
+from ferry.policy.rules import Asker
 from ferry.policy.sshd import SshdOptions
 from ferry.policy.visits import Target, VisitPolicy
 from ferry.protocol.key_options import parse_options
@@ -111,6 +117,26 @@ def test_refusals_name_the_fix() -> None:
     assert "-R NAME:22:... for a private alias" in outside.public
     assert refusal_of(ForwardRequest(Kind.TCP, None, 0), replace(RULES, allocate_from=None)).code == "no_ports"
     assert "(none)" in refusal_of(ForwardRequest(Kind.TCP, None, 5000), replace(RULES, ranges=())).public
+
+
+@pytest.mark.parametrize(
+    ("port", "web", "said"),
+    [
+        (3000, True, True), (80, True, True), (3000, False, False), (80, False, False),
+    ],
+)  # fmt: skip
+def test_a_web_address_is_offered_for_another_port_where_there_are_any(port: int, *, web: bool, said: bool) -> None:
+    told = refusal_of(ForwardRequest(Kind.TCP, None, port), replace(RULES, serves_web=web)).public
+    assert ("web address" in told) is said
+
+
+def test_a_forward_that_is_allowed_no_longer_counts_for_the_limit_of_all_others() -> None:
+    anns = '[[rule]]\nname = "anns"\nwho = "alice"\npublish.ports = "21000-21999"\nmost.forwards = 3\n'
+    judge = Judge(Rulebook(parse_policy(anns, "/policy", {})), Asker.of(ALICE, "192.0.2.7", "192.0.2.7", 0.0))
+    mine = Address(Kind.TCP, "", 21022)
+    held = limited_by([mine, PORT], RULES, judge)
+    assert [rule and rule.name for rule in held.values()] == ["anns", None]
+    assert count_beside(BLOG, held, None) == 1
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from ferry.policy.rulebook import Rulebook
 from ferry.policy.rules import Members, Policy
 from ferry.policy.sshd import UNSET, Forwarding, Match, SshdOptions, SshdRules, Who, limits_of
 from ferry.protocol.host_patterns import parse_host_list
+from ferry.protocol.key_algorithms import SIGNATURES, parse_algorithms
 from ferry.protocol.key_options import parse_options
 from ferry.protocol.permits import ANYWHERE, Permit, parse_permit_listen, parse_permit_open
 from known_system import KNOWN
@@ -81,6 +82,19 @@ def test_a_tag_is_that_of_the_policy() -> None:
     assert not Match(UNSET, tag="fleet").holds(who(), None)
     rules = SshdRules(matches=(Match(SshdOptions(max_sessions=0), tag="fleet"),), book=book)
     assert (rules.of(who()).max_sessions, rules.of(who(identity=NAMELESS)).max_sessions) == (0, None)
+
+
+def test_the_algorithms_that_clients_are_told_are_those_that_some_may_use() -> None:
+    def told(mine: str, matched: str | None) -> list[str]:
+        """With a setting for all, and one for some."""
+        every, some = (None if each is None else parse_algorithms([each]) for each in (mine, matched))
+        matches = (Match(SshdOptions(pubkey_accepted_algorithms=some)),)
+        return SshdRules(SshdOptions(pubkey_accepted_algorithms=every), matches).signatures
+
+    assert told("ssh-ed25519", None) == ["ssh-ed25519"]
+    assert told("ssh-ed25519", "rsa-sha2-512") == ["ssh-ed25519", "rsa-sha2-512"]
+    assert told("ssh-ed25519-cert-v01@openssh.com", None) == ["ssh-ed25519"]
+    assert SshdRules().signatures == list(SIGNATURES)
 
 
 def codes(options: SshdOptions, line: KeyLine = ANY_KEY) -> list[str | None]:

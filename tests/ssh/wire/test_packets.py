@@ -50,6 +50,28 @@ async def test_what_is_sent_during_a_key_exchange_waits_for_its_end(key: Path) -
         assert complete == [True]
 
 
+async def test_channels_that_wait_send_one_packet_each_in_turn(key: Path) -> None:
+    """However often each was written to meanwhile."""
+    async with one_channel(key) as play:
+        await play.open(2**20, 2**15)
+        await play.settle()
+        sent: list[int] = []
+        connection: Any = play.connection
+        own = connection.send_data
+
+        def noted(channel: int, data: bytes) -> None:
+            sent.append(channel)
+            own(channel, data)
+
+        connection.send_data = noted
+        connection.pause_writing()
+        for number in (0, 0, 0, 1, 1):
+            await play.step("write", number, 2**15)
+        connection.resume_writing()
+        assert sent == [play.peers[number].ours for number in (0, 1, 0, 1, 0)]
+        await play.settle()
+
+
 @pytest.mark.parametrize("sent", [b"SSH-2.0-\xff\xfe\r\n", b"GET / HTTP/1.1\r\n\r\n", b"SSH-2.0-x\r\n" + b"\xff" * 64])
 async def test_bytes_that_end_a_connection_cost_no_error(sent: bytes) -> None:
     async with asyncio.timeout(SECONDS), inside_gateway() as gateway:
