@@ -413,6 +413,13 @@ async def test_an_address_that_the_host_lacks_is_named_to_who_has_written_it() -
         configured = await w.edge().listen(w.tunnel, to_listen(w.tunnel), absent._replace(ipv4_too=True))
         assert isinstance(configured, Refusal)
         assert configured.detail.endswith("look at tcp.public_addresses")
+        for host, more in (
+            ("fe80::99", ", or write [fe80::99%eth0] with the name of its interface"),
+            ("fe80::99%no", ""),
+        ):
+            refused = await w.edge().listen(w.tunnel, to_listen(w.tunnel), absent._replace(hosts=(host,)))
+            assert isinstance(refused, Refusal)
+            assert refused.public == f"{host} is no address of the gateway: leave it out{more}"
 
 
 @pytest.mark.parametrize("descriptors", [2, 3])

@@ -257,6 +257,8 @@ def test_a_pair_that_vanishes_for_a_moment_is_kept(world: World) -> None:
     assert not folder.read().changed
     (world.folder / "away").rename(world.folder / "a.crt")
     assert not folder.read().changed
+    (world.folder / "a.crt").touch()  # written again, with the same content
+    assert [folder.read().changed, folder.read().changed] == [False, False]
     (world.folder / "a.crt").unlink()
     assert [folder.read().changed, folder.read().changed, folder.certificates] == [False, True, []]
 
