@@ -40,7 +40,9 @@ def errors(listing: Listing) -> list[tuple[Path, str]]:
     ]
 
 
-@pytest.mark.parametrize(("mode", "counts"), [(0o600, True), (0o644, True), (0o646, False), (0o666, False)])
+@pytest.mark.parametrize(
+    ("mode", "counts"), [(0o600, True), (0o644, True), (0o646, False), (0o666, False), (0o1646, False)]
+)
 def test_a_file_that_others_may_write_does_not_count(folder: Path, look: Look, mode: int, *, counts: bool) -> None:
     (file := folder / "dev").chmod(mode)
     for path in (file, folder, folder / "%u"):

@@ -80,8 +80,6 @@ class Writers:
             return None
         step = Step(folder.real / named.name, of.st_uid, of.st_gid, of.st_mode)
         doubtful = (step, *folder.doubtful) if self._is_doubtful(step, self.trusted) else folder.doubtful
-        if not doubtful:
-            return None
         account, trusted = _account(user), self.trusted
         if account is not None:
             home, trusted = Path(account.pw_dir).resolve(), trusted | {account.pw_uid}
