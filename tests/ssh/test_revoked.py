@@ -69,7 +69,9 @@ def test_a_key_must_be_missing_for_a_while_before_its_connection_ends() -> None:
     assert not revoked.look([ann, ben], half, 10, NOW)
     assert not revoked.look([ann, ben], half, 10 + REVOKED_SECONDS - LITTLE, NOW)
     assert not revoked.look([ann, ben], whole, 10 + REVOKED_SECONDS, NOW)
+    assert not revoked.suspects
     assert not revoked.look([ann, ben], half, 20, NOW)
+    assert revoked.suspects
     assert revoked.look([ann, ben], half, 20 + REVOKED_SECONDS, NOW) == [(ben, GONE)]
 
 
@@ -183,6 +185,21 @@ def test_a_certificate_gets_the_new_options_of_its_cas_line_or_ends_with_it() ->
     assert revoked.look([one], late, REVOKED_SECONDS, NOW + 100) == [
         (one, "your certificate has run out: ask for a new one")
     ]
+
+
+def test_while_a_key_file_or_the_list_of_revoked_keys_cannot_be_read_a_connection_stays() -> None:
+    """Nobody knows then what they say."""
+
+    class Unread(Keys):
+        def hides(self, _line: KeyLine) -> bool:
+            return True
+
+        def revocation_of(self, _fingerprint: Fingerprint, _certificate: Certificate | None) -> Refusal | None:
+            return Refusal("the list cannot be read", code="revoked_keys_unread")
+
+    one, revoked = connection("ann"), Revoked[Connection]()
+    for now in (0, REVOKED_SECONDS):
+        assert not revoked.look([one], Unread(), now, NOW)
 
 
 @pytest.mark.parametrize(("access", "ended"), [(Keys(), True), (Keys(keyless=True), False), (Anyone(), False)])
@@ -339,6 +356,14 @@ def test_a_connection_of_two_keys_ends_without_one_of_them(access: Keys) -> None
 def test_a_connection_of_two_keys_ends_if_one_gets_another_name(first: str, second: str) -> None:
     one, revoked = of_two("first", "second"), Revoked[Connection]()
     access = Keys(first=first, second=second)
+    assert not revoked.look([one], access, 0, NOW)
+    assert revoked.look([one], access, REVOKED_SECONDS, NOW) == [(one, RENAMED)]
+
+
+def test_a_second_key_that_loses_its_name_ends_it_although_the_operator_has_entered_the_first() -> None:
+    one, revoked = of_two("first", "second"), Revoked[Connection]()
+    one.identity = replace(one.identity, entered=True)
+    access = Keys("first", "second")
     assert not revoked.look([one], access, 0, NOW)
     assert revoked.look([one], access, REVOKED_SECONDS, NOW) == [(one, RENAMED)]
 

@@ -64,7 +64,7 @@ class Splice(Relay[TunnelChannel]):
         super().stream_lost(error)
 
     def near_lost(self, error: Exception | None) -> None:
-        if isinstance(error, NoLongerAllowed) and self.phase is RelayPhase.RELAY:
+        if isinstance(error, NoLongerAllowed):
             self.note = str(error)
         super().near_lost(error)
 
