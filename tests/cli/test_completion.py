@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,16 @@ def test_every_command_and_option_is_in_every_script(shell: Shell) -> None:
     text = script(shell, COMMANDS)
     for word in ("serve", "restore", "install-service", "names", "follow", "https-listen"):
         assert word in text
+
+
+def test_zsh_offers_the_words_of_an_argument_and_files_where_there_are_none() -> None:
+    lines = {names.strip(): line for names, line in pairwise(script(Shell.ZSH, COMMANDS).splitlines())}
+    ends = {
+        "completion": " '*:completion:(bash zsh fish)' ;;",
+        "keys": " '1:keys:(list add disable enable replace remove)' '*:file:_files' ;;",
+        "reload": "[Show this message and exit.]' '*:file:_files' ;;",
+    }
+    assert {name: end for name, end in ends.items() if lines[f"{name})"].endswith(end)} == ends
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

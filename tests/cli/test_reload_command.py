@@ -134,6 +134,7 @@ async def test_all_that_a_gateway_says_is_printed(tmp_path: Path) -> None:
             "note: a note",
         ]
         assert gateway.acts == [{"act": "reload", "by": gateway.acts[0]["by"], "done": True}]
+        assert (await run(reload_command, *where, "--json")).json["notes"] == ["a note"]
         gateway.config_error = "ferry.toml, line 3: one\nferry.toml, line 4: two\x1b"
         refused = await run(reload_command, *where)
         assert isinstance(refused.error, InvalidInput)  # exit code 2
