@@ -7,9 +7,15 @@ from collections.abc import Coroutine
 from typing import Any, cast
 
 import pytest
-from asyncssh.constants import MSG_CHANNEL_CLOSE, MSG_CHANNEL_EOF, MSG_CHANNEL_EXTENDED_DATA, MSG_CHANNEL_WINDOW_ADJUST
+from asyncssh.constants import (
+    MSG_CHANNEL_CLOSE,
+    MSG_CHANNEL_EOF,
+    MSG_CHANNEL_EXTENDED_DATA,
+    MSG_CHANNEL_REQUEST,
+    MSG_CHANNEL_WINDOW_ADJUST,
+)
 from asyncssh.logging import logger
-from asyncssh.packet import SSHPacket, UInt32
+from asyncssh.packet import Boolean, SSHPacket, String, UInt32
 
 from ferry.ssh.wire.channel_state import Waiting
 from ferry.ssh.wire.session_channel import SessionChannel
@@ -165,3 +171,24 @@ async def test_an_end_waits_for_the_text(end: str) -> None:
     assert wire.out() == [b"c"]
     adjust(channel, 10)
     assert wire.out() == [b"d", end]
+
+
+async def test_text_that_waits_for_its_turn_is_not_sent_to_a_peer_that_has_closed() -> None:
+    wire, channel = await opened(100)
+    wire.may_send = False
+    channel.write(b"abcd")
+    channel.process_packet(MSG_CHANNEL_CLOSE, 0, SSHPacket(b""))
+    wire.may_send = True
+    assert wire.out() == ["close"]
+    assert not wire.turn()
+    assert wire.out() == []
+
+
+async def test_a_request_before_the_channel_is_open_is_passed_over() -> None:
+    wire = Wire()
+    channel = SessionChannel(wire)
+    channel.process_open(THEIRS, 100, 100, cast(Any, Client()))
+    size = b"".join(map(UInt32, (80, 24, 0, 0)))
+    channel.process_packet(MSG_CHANNEL_REQUEST, 0, SSHPacket(String(b"window-change") + Boolean(False) + size))
+    await wire.opening
+    assert wire.out() == []
