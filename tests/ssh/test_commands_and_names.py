@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from asyncssh.packet import String
@@ -210,6 +211,7 @@ async def test_commands_show_nothing_of_another_identity(new_key: Callable[[], P
         ("*:*", []),
         ("localhost:*", []),
         ("db:80", []),
+        ("[2001:db8::1]:22", []),  # ssh_config has patterns for names, and an address is no name
     ],
 )
 async def test_ssh_config_has_the_machines_that_permits_name_exactly(key: Path, permit: str, hosts: list[str]) -> None:
@@ -222,3 +224,30 @@ async def test_ssh_config_has_the_machines_that_permits_name_exactly(key: Path, 
     assert status == 0
     assert [line.split()[1] for line in lines if line.startswith("Host ")] == hosts
     assert lines[0].startswith("no machine of yours is here: on one of them write ssh -R laptop:22") is (not hosts)
+
+
+@pytest.mark.parametrize(("whose", "host"), [("another's", "localhost"), ("own", "localhost"), ("nobody's", "[::1]")])
+async def test_ssh_config_has_a_port_that_a_permit_names_once(
+    key: Path, new_key: Callable[[], Path], whose: str, host: str
+) -> None:
+    """Whoever holds it, and while its machine is away too."""
+    other = new_key()
+    async with on_stage(key) as stage:
+        port = stage.inside.ports.loopback[0]
+        stage.inside.change(access=Keys(fingerprint(key), fingerprint(other), options=f'permitopen="{host}:{port}"'))
+        async with stage.inside.client(key) as client, stage.inside.client(other) as stranger:
+            if whose != "nobody's":
+                assert await (client if whose == "own" else stranger).forward(b"localhost", port)
+            _, lines = await replace(stage, client=client).run("ssh-config")
+    assert [line for line in lines if line.startswith("Host ")] == [f"Host port-{port}"]
+
+
+async def test_ssh_config_leaves_out_ones_own_machine_and_those_that_a_rule_refuses(key: Path) -> None:
+    rules = '[[rule]]\nwho = "*"\nreach.hosts = ["db:22", "web:22"]\n'
+    async with on_stage(key) as stage:
+        named: dict[str, Any] = {fingerprint(key): "db"}
+        access = Keys(options='permitopen="db:22",permitopen="web:22",permitopen="shop:22"', **named)
+        stage.inside.change(access=access, book=Rulebook(parse_policy(rules, "/policy", {})))
+        async with stage.inside.client(key) as client:
+            _, lines = await replace(stage, client=client).run("ssh-config")
+    assert [line for line in lines if line.startswith("Host ")] == ["Host web"]

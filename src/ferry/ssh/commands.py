@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from ferry.clock import Clock
 from ferry.errors import InvalidInput, Refusal
-from ferry.hostnames import SSH_PORT, normal
+from ferry.hostnames import normal
 from ferry.kinds import kind_of
 from ferry.kinds.alias import ALIAS
 from ferry.kinds.port import TCP
@@ -181,7 +181,7 @@ class Commands:
         lines, name = self._in_force.forwards.port_lines, invocation.identity.name
         for permit in invocation.may.key_line.options.permit_open[:_MACHINES]:
             host, port = permit.host, permit.port
-            if port is None or (host not in LOCAL and (port != SSH_PORT or not is_plain(host))):
+            if port is None or (host not in LOCAL and not is_plain(host)):
                 continue
             typed = TypedForward(listens=False, host=host.encode(), port=port, typed=f"-W {permit}")
             if isinstance(await invocation.explain(typed), Refusal):
@@ -190,7 +190,7 @@ class Commands:
             address = TCP.address(port) if host in LOCAL else ALIAS.address(host, port)
             if address not in own and (name is None or name not in (owner, host)):
                 found.setdefault(owner or str(address), Held(address, owner))
-        return [one for key, one in found.items() if one.owner is not None or one.address.name not in found]
+        return [one for one in found.values() if one.address.name not in found]
 
     async def _about(self, invocation: _Invocation) -> None:
         """Answer `ssh gw` without a command."""
