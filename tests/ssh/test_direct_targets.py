@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,3 +24,20 @@ async def test_a_machine_that_holds_port_22_is_reached_there_whatever_else_it_ho
         await gateway.let_through()
         client.accept_opens()
         await client.connection.open_connection("web-1", 22)
+
+
+async def test_an_alias_of_another_identity_does_not_take_the_place_of_a_machine(
+    key: Path, new_key: Callable[[], Path]
+) -> None:
+    async with (
+        one_client(key, MemoryRegistry()) as (gateway, machine),
+        gateway.client(key) as own,
+        gateway.client(new_key()) as stranger,
+    ):
+        for client in gateway.clients[:2]:
+            client.identity = replace(client.identity, name="web-1")
+        assert await stranger.forward(b"web-1", 22)
+        assert await machine.forward(b"localhost", gateway.ports.loopback[0])
+        await gateway.let_through()
+        machine.accept_opens()
+        await own.connection.open_connection("web-1", 22)
