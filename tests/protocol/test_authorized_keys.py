@@ -51,6 +51,12 @@ def test_comments_empty_lines_and_line_numbers() -> None:
     assert [line.number for line in bad] == [5, 7]
 
 
+def test_a_long_comment_is_cut_at_eighty_characters() -> None:
+    """KEY_COMMENT_CHARS."""
+    keys, _ = parse_file(f"{KEY} {'x' * 81}", KNOWN)
+    assert [key.comment for _, key in keys] == ["x" * 80]
+
+
 def test_a_line_above_its_bound_is_refused_and_says_so() -> None:
     """Each log-in with the key reads all of it on the event loop, without a proof."""
     keys, bad = parse_file(f'command="{"x" * KEY_LINE_BYTES}" {KEY}\n{KEY} me', KNOWN)

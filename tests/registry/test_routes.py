@@ -59,6 +59,15 @@ def test_a_device_is_known_by_its_owners_name_while_it_holds_a_port() -> None:
     assert routes.devices == {}
 
 
+def test_a_device_keeps_its_port_when_its_alias_of_the_same_number_ends() -> None:
+    routes, port, alias = Routes(), tunnel(PORT), tunnel(Address(Kind.ALIAS, "web-1", PORT.port))
+    for each in (port, alias):
+        each.owner_name = "web-1"
+        routes.add(each, to_listen(each))
+    assert routes.remove(alias)
+    assert routes.devices == {"web-1": {PORT.port: port}}
+
+
 @pytest.mark.parametrize("way", ["removed", "replaced"])
 def test_a_subscriber_that_fails_keeps_no_other_from_hearing_of_a_tunnel_that_is_gone(
     way: str, caplog: pytest.LogCaptureFixture
