@@ -13,7 +13,7 @@ NOW = 1_900_000_000.0  # 2030-03-17 17:46:40 UTC
 
 
 def is_public(port: int) -> bool:
-    return port in range(30000, 40000)
+    return 30000 <= port < 40000
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_trap_is_named_with_what_to_write(options: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", ["", "restrict", 'permitlisten="localhost:21022"', 'permitlisten="127.0.0.1:21015",permitlisten="21015"', 'permitlisten="30001"', 'restrict,port-forwarding,permitlisten="21022"', 'permitopen="LAPTOP:22"', 'expiry-time="20310101Z"',
+    "options", ["", "restrict", 'permitlisten="localhost:21022"', 'permitlisten="127.0.0.1:21015",permitlisten="21015"', 'permitlisten="30001"', 'permitlisten="localhost:*"', 'permitlisten="127.0.0.1:*"', 'restrict,port-forwarding,permitlisten="21022"', 'permitopen="LAPTOP:22"', 'expiry-time="20310101Z"',
                 'permitlisten="[/Run/Sockets/*]:*"', 'from="10.*,2001:db8::*,fe80::/10,0x7f.1,*,192.168.0.?"']
 )  # fmt: skip
 def test_other_lines_have_none(options: str) -> None:

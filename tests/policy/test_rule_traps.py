@@ -70,6 +70,18 @@ def test_a_port_of_a_line_that_no_rule_lets_its_key_publish_is_named() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "after", "adds"),
+    [
+        ('ports = "22000-22100"', 'ports = "22050-22100"', False), ('ports = "22000-22100"', 'ports = "22100-22400"', True),
+        ('names = "*"', 'names = "blog"', False), ('names = "b*"', 'names = "b*"', False), ('names = "b*"', 'names = "c"', True),
+    ],
+)  # fmt: skip
+def test_a_rule_adds_what_the_one_before_it_does_not_allow(before: str, after: str, *, adds: bool) -> None:
+    notes = traps("".join(f'[[rule]]\nwho = "ann"\npublish.{each}\n' for each in (before, after)))
+    assert [" adds nothing to " in note for note in notes] == ([] if adds else [True])
+
+
+@pytest.mark.parametrize(
     "text",
     [
         FIRST,

@@ -37,6 +37,11 @@ class Wire:
     def add_channel(self, _channel: object) -> int:
         return 7
 
+    def remove_channel(self, _number: int) -> None:
+        """The connection is lost."""
+
+    detach_x11_listener = remove_channel
+
     def create_task(self, work: Coroutine[Any, Any, None], _logger: object) -> None:
         self.opening = asyncio.ensure_future(work)
 
@@ -173,13 +178,18 @@ async def test_an_end_waits_for_the_text(end: str) -> None:
     assert wire.out() == [b"d", end]
 
 
-async def test_text_that_waits_for_its_turn_is_not_sent_to_a_peer_that_has_closed() -> None:
+@pytest.mark.parametrize("lost", [True, False])
+async def test_text_that_waits_for_its_turn_is_not_sent_behind_the_end(*, lost: bool) -> None:
+    """Of the connection, or of the channel."""
     wire, channel = await opened(100)
     wire.may_send = False
     channel.write(b"abcd")
-    channel.process_packet(MSG_CHANNEL_CLOSE, 0, SSHPacket(b""))
+    if lost:
+        channel.process_connection_close(None)
+    else:
+        channel.process_packet(MSG_CHANNEL_CLOSE, 0, SSHPacket(b""))
     wire.may_send = True
-    assert wire.out() == ["close"]
+    assert wire.out() == ([] if lost else ["close"])
     assert not wire.turn()
     assert wire.out() == []
 
