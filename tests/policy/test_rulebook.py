@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ferry.config.policy_file import parse_policy
 from ferry.errors import InvalidInput, Refusal
 from ferry.names import Address, CertificateName, Fingerprint, Identity, IdentityId, Kind
-from ferry.policy.aims import Act, Aim, What, parse_publish, parse_reach
+from ferry.policy.aims import Act, Aim, What, parse_publish, parse_reach, publish_port
 from ferry.policy.judge import Judge
 from ferry.policy.rulebook import Rulebook
 from ferry.policy.rules import Asker, Members, Naming, Permit, Policy, Rule
@@ -318,3 +319,23 @@ def test_a_rule_for_sockets_counts_for_the_act_and_the_names_that_it_has() -> No
     )
     assert isinstance(judge.reach_socket("web-1-a.sock"), Refusal)
     assert isinstance(judge_of({(Act.REACH, What.SOCKET): (Permit(),)}).reach_socket("any"), Rule)
+
+
+@pytest.mark.parametrize(
+    ("address", "now", "rules"),
+    [
+        ("10.0.0.1", NOW, ["near", "soon", "all"]),
+        ("192.0.2.1", NOW, ["soon", "all"]),
+        ("192.0.2.1", 2 * NOW, ["all"]),
+    ],
+)
+def test_rules_that_allow_something_to_somebody_do_so_from_there_and_now(
+    address: str, now: float, rules: list[str]
+) -> None:
+    heads = {"near": 'from = "10.0.0.0/8"', "soon": "until = 2031-01-01T00:00:00Z", "all": "", "other": ""}
+    text = "".join(
+        f'[[rule]]\nname = "{name}"\nwho = "ann"\npublish.ports = "{80 if name == "other" else 21023}"\n{more}\n'
+        for name, more in heads.items()
+    )
+    book = Rulebook(parse_policy(text, "/policy", {}))
+    assert [rule.name for rule in book.rules_for([publish_port(21023)], address, now)] == rules
