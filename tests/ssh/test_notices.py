@@ -12,7 +12,7 @@ from ferry.hostnames import Domain, Urls
 from ferry.kinds.port import TCP
 from ferry.kinds.port_hosts import listen_port
 from ferry.kinds.rules import ForwardRules, PortRange
-from ferry.names import Address, Fingerprint, Identity, IdentityId, Kind
+from ferry.names import Address, CertificateName, Fingerprint, Identity, IdentityId, Kind
 from ferry.registry.contract import Reservation
 from ferry.ssh.notices import Notices, who_line
 
@@ -160,6 +160,10 @@ def test_help_says_if_ports_are_public() -> None:
         (ANN, "ann with key SHA256:ann"),
         (KEY, "key SHA256:key"),
         (NOBODY, "anonymous: you came without a key, so no name can be kept for you"),
+        (
+            replace(KEY, certificate=CertificateName(Fingerprint("SHA256:ca"), "web-1", 7)),
+            "web-1 (certificate, serial 7, CA SHA256:ca) with key SHA256:key",
+        ),
     ],
 )
 def test_the_lines_of_whoami(who: Identity, line: str) -> None:

@@ -84,18 +84,17 @@ class Line:
 class Stage:
     """A tunnel that has a line, a clock, and a client that is nothing but an ear (`TunnelEvents`)."""
 
-    def __init__(
-        self, *, held: bool = True, address: Address = ADDRESS, tls: bool = False, derived: bool = False
-    ) -> None:
+    def __init__(self, *, held: bool = True, address: Address = ADDRESS, is_so: bool = False) -> None:
+        """`is_so`: the local service speaks TLS, the gateway chose the address, and its owner came without a key."""
         self.now = 100.0
         self.line = Line()
         self.told: list[tuple[str, object]] = []
-        ann = Identity(IdentityId("ann"), "ann", None)
+        ann = Identity(IdentityId("ann"), "ann", None, anonymous=is_so)
         self.tunnel = SshTunnel(
             GrantedForward(
-                TunnelId("t"), ForwardRequest(address.kind, None, 0, tls_upstream=tls), (b"Blog", 80), created=0.0
+                TunnelId("t"), ForwardRequest(address.kind, None, 0, tls_upstream=is_so), (b"Blog", 80), created=0.0
             ),
-            Claim(address, ann, "", derived=derived, generation=1, reserved=True, made_reservation=False, since=0.0),
+            Claim(address, ann, "", derived=is_so, generation=1, reserved=True, made_reservation=False, since=0.0),
             self,
             cast(Any, self.line),
             clock=cast(Any, SimpleNamespace(monotonic=lambda: self.now)),
@@ -140,9 +139,12 @@ class Stage:
 
 
 @pytest.mark.parametrize("is_so", [False, True])
-def test_a_tunnel_says_whether_its_service_speaks_tls_and_who_chose_its_address(*, is_so: bool) -> None:
-    tunnel = Stage(tls=is_so, derived=is_so).tunnel
-    assert (tunnel.tls_upstream, tunnel.derived) == (is_so, is_so)
+def test_what_a_tunnel_says_of_itself(*, is_so: bool) -> None:
+    stage = Stage(is_so=is_so)
+    stage.watched = is_so
+    tunnel = stage.tunnel
+    assert [tunnel.tls_upstream, tunnel.derived, tunnel.anonymous, tunnel.watched] == [is_so] * 4
+    assert tunnel.listens_at == {}, "it has no port of its own"
 
 
 # --- held
