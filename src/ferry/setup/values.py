@@ -53,7 +53,7 @@ def kind(key: str) -> str:
 
 def _kind_of(annotation: object) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin is typing.Annotated and _DURATION in arguments:
+    if _DURATION in arguments:
         return "duration"
     if origin is typing.Literal:
         return " or ".join(f"`{word}`" for word in arguments)
