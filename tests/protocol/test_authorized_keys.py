@@ -248,3 +248,11 @@ def test_a_line_without_a_key_has_none(line: str) -> None:
 
 def test_a_huge_line_of_permits_is_read_in_a_moment() -> None:
     assert shut_key("permitlisten=:" * 250_000 + f" {KEY}") is not None
+
+
+def test_what_only_ends_like_a_certificate_is_not_repeated() -> None:
+    """It may be anything, and errors go to terminals."""
+    with pytest.raises(InvalidInput) as refused:
+        parse_line("\x1b[2Jsecret-cert-v01@openssh.com AAAA", KNOWN)
+    assert "is not a key type" in str(refused.value)
+    assert "\x1b" not in str(refused.value)
