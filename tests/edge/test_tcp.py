@@ -10,6 +10,7 @@ import resource
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,10 @@ class World:
             while len(self.tunnel.visits) < count:
                 self.tunnel.visited_event.clear()
                 await self.tunnel.visited_event.wait()
+
+    def has_answered(self, before: int, *, visitors: int) -> bool:
+        """It has reported more than `before` events, or let in more than so many visitors."""
+        return len(self.events) > before or len(self.listener) > visitors
 
 
 @asynccontextmanager
@@ -689,8 +694,7 @@ async def test_visitors_from_the_clients_origin_have_a_share(host: str) -> None:
             before = len(w.events)
             reader, _ = await asyncio.open_connection(again, w.port)
             async with asyncio.timeout(10):
-                while len(w.events) == before and len(w.listener) == 128:
-                    await asyncio.sleep(0)
+                await until(partial(w.has_answered, before, visitors=128))
                 assert len(w.listener) == 128
                 with pytest.raises(ConnectionResetError):
                     await reader.read()

@@ -17,7 +17,7 @@ from ferry import limits
 from inside_gateway import SECONDS, Inside, inside_gateway
 from raw_client import RawClient
 from ssh.wire.lean_script import NO_SUCH_MESSAGE, Play
-from turns import until
+from turns import turns, until
 
 STUCK_SECONDS = 30.0
 UNREAD_BYTES = 256 * 1024
@@ -177,7 +177,7 @@ async def test_a_client_that_sends_requests_without_reading_answers_is_not_read(
         asked += 200
         for _ in range(200):
             stage.client.send(NO_SUCH_MESSAGE, String(bytes(size)))
-        await asyncio.sleep(0)
+        await turns()
 
     async with asyncio.timeout(SECONDS):
         before = 0

@@ -142,23 +142,25 @@ async def test_text_that_the_socket_does_not_take_waits_for_its_turn_once() -> N
     assert channel.room == 95
 
 
-async def test_a_turn_that_uses_the_window_up_is_the_last_one() -> None:
-    wire, channel = await opened(2)
+async def written_later(text: bytes, *, window: int) -> tuple[Wire, SessionChannel]:
+    """A channel whose text has waited for one turn, which is over."""
+    wire, channel = await opened(window)
     wire.may_send = False
-    channel.write(b"abc")
+    channel.write(text)
     wire.may_send = True
     assert not wire.turn()
+    return wire, channel
+
+
+async def test_a_turn_that_uses_the_window_up_is_the_last_one() -> None:
+    wire, channel = await written_later(b"abc", window=2)
     assert wire.out() == [b"ab"]
     adjust(channel, 1)
     assert wire.out() == [b"c"]
 
 
 async def test_without_a_window_text_waits_for_no_turn() -> None:
-    wire, channel = await opened(2)
-    wire.may_send = False
-    channel.write(b"ab")
-    wire.may_send = True
-    assert not wire.turn()
+    wire, channel = await written_later(b"ab", window=2)
     channel.write(b"c")
     assert (wire.out(), wire.turns, channel.room) == ([b"ab"], [], 0)
 
